@@ -1,0 +1,218 @@
+------------------------------ MODULE Register ------------------------------
+(***************************************************************************)
+(* One path's head, as a register replicated on a few nodes: a compare-    *)
+(* and-set by quorum in the style of CASPaxos.  No log and no leader: any  *)
+(* node may coordinate, a ballot decides between two that do so at once.   *)
+(*                                                                         *)
+(* This module holds the actions, and only them.  RegisterMC adds what a   *)
+(* bounded model needs (clients, ghosts, invariants, bounds), and          *)
+(* RegisterTrace replays what a cluster really did through these same      *)
+(* actions.  impl/protocol has a function for each, with the same name.    *)
+(*                                                                         *)
+(* The network is part of the state, and as unkind as it may be.  A request*)
+(* that was sent may arrive late, twice, out of order, or never: Promise   *)
+(* and Accept are enabled for every ballot ever used, at any time and any  *)
+(* number of times.  Of the replies from one acceptor to one coordinator   *)
+(* only the last is kept, because a coordinator looks only at replies to   *)
+(* its newest ballot; a lost reply is one that nobody looks at.            *)
+(***************************************************************************)
+EXTENDS Integers, Sequences, FiniteSets, TLC
+
+CONSTANTS
+    Node,          \* the nodes of the cluster: 1..N
+    BallotBase,      \* a ballot is round * BallotBase + node, so N < BallotBase
+    RecentMax      \* how many write ids a head remembers
+
+VARIABLES
+    group,         \* the register's replica set; no action changes it (a variable, so that one TLC replays many registers)
+    promised,      \* [Node -> ballot]  durable: no lower ballot is accepted any more
+    accepted,      \* [Node -> ballot]  durable: the ballot of `head`
+    head,          \* [Node -> Head]    durable: the value accepted last
+    used,          \* [Node -> ballot]  the highest ballot a coordinator ever used here; rounds are reserved durably in blocks
+    proposed,      \* ballot -> [head, next]: every request to accept ever sent
+    reply,         \* [Node -> [Node -> State]]: reply[c][r] is the last reply of acceptor r to coordinator c
+    reads          \* read id -> [replica -> set of ballots]: what each read was told so far
+
+vars == <<group, promised, accepted, head, used, proposed, reply, reads>>
+
+-----------------------------------------------------------------------------
+(* Ballots.  None is below all; a claim has round 0, all others a round of at least 1. *)
+
+None == 0
+Owner(b) == b % BallotBase
+Claiming(b) == None < b /\ b < BallotBase
+Max(a, b) == IF a >= b THEN a ELSE b
+
+(* Any write quorum and any read quorum share a node. *)
+ReadQuorum == Cardinality(group.replicas) - group.writeQuorum + 1
+
+-----------------------------------------------------------------------------
+(* Heads, and what an operation makes of them: impl/protocol/change.py. *)
+
+NoEtag == 0
+NoWrite == 0
+NoHead == [generation |-> 0, deleted |-> FALSE, etag |-> NoEtag, recent |-> <<>>]
+
+LastWrite(h) == IF h.recent = <<>> THEN NoWrite ELSE h.recent[Len(h.recent)]
+
+Live(h) == h.generation > 0 /\ ~h.deleted
+
+(* A change is [operation, condition, wantedEtag, wantedGeneration, write, etag]. *)
+Holds(change, h) ==
+    CASE change.condition = "none"          -> TRUE
+      [] change.condition = "absent"        -> ~Live(h)
+      [] change.condition = "exists"        -> Live(h)
+      [] change.condition = "etag_is"       -> Live(h) /\ h.etag = change.wantedEtag
+      [] change.condition = "etag_is_not"   -> ~Live(h) \/ h.etag # change.wantedEtag
+      [] change.condition = "generation_is" -> h.generation = change.wantedGeneration
+
+Recorded(write, h) == write # NoWrite /\ \E i \in 1..Len(h.recent) : h.recent[i] = write
+
+(* Idempotency comes before the precondition: a retry of a conditional write must find its own success. *)
+Outcome(change, h) ==
+    IF change.operation = "read" THEN "unchanged"
+    ELSE IF Recorded(change.write, h) THEN "replayed"
+    ELSE IF ~Holds(change, h) THEN "refused"
+    ELSE IF change.operation = "delete" /\ ~Live(h) THEN "unchanged"
+    ELSE "applied"
+
+Remember(recent, write) ==
+    LET longer == Append(recent, write)
+    IN  IF Len(longer) > RecentMax THEN Tail(longer) ELSE longer
+
+(* Whatever is not applied is proposed again unchanged: that is what makes its answer final. *)
+Apply(change, h) ==
+    IF Outcome(change, h) # "applied" THEN h
+    ELSE [generation |-> h.generation + 1,
+          deleted    |-> change.operation = "delete",
+          etag       |-> IF change.operation = "delete" THEN NoEtag ELSE change.etag,
+          recent     |-> Remember(h.recent, change.write)]
+
+-----------------------------------------------------------------------------
+(* Replies.  Whatever was asked, an acceptor answers with its state after the step.  So whoever accepted a request *)
+(* that carried `next` has, with the same reply, promised `next`: the coordinator may propose again at once.       *)
+
+NoReply == [promised |-> None, accepted |-> None, head |-> NoHead]
+
+(* Of the counted replies, the head with the highest accepted ballot: the only one that may have been chosen. *)
+Found(c, counted) ==
+    LET r == CHOOSE r \in counted : \A s \in counted : reply[c][s].accepted <= reply[c][r].accepted
+    IN  reply[c][r].head
+
+InitWith(replicas, preferred, writeQuorum) ==
+    /\ group = [replicas |-> replicas, preferred |-> preferred, writeQuorum |-> writeQuorum]
+    /\ promised = [n \in Node |-> None]
+    /\ accepted = [n \in Node |-> None]
+    /\ head = [n \in Node |-> NoHead]
+    /\ used = [n \in Node |-> None]
+    /\ proposed = <<>>
+    /\ reply = [c \in Node |-> [r \in Node |-> NoReply]]
+    /\ reads = <<>>
+
+-----------------------------------------------------------------------------
+(* The coordinator's steps. *)
+
+(* Begin an attempt at a fresh ballot.  Fresh over restarts too: else two proposals could share a ballot. *)
+Prepare(c, b) ==
+    /\ Owner(b) = c
+    /\ ~Claiming(b)
+    /\ b > used[c]
+    /\ used' = [used EXCEPT ![c] = b]
+    /\ UNCHANGED <<group, promised, accepted, head, proposed, reply, reads>>
+
+(* Propose, once a read quorum has promised this ballot: by answering a prepare, or by accepting with it as `next`. *)
+(* A quorum, because only then no lower ballot can still be chosen behind our back; the head of the highest         *)
+(* accepted ballot, because that one may be chosen already; once for each ballot, because a ballot names one head.   *)
+Propose(c, b, next, counted, change) ==
+    /\ b # None /\ b = used[c]
+    /\ b \notin DOMAIN proposed
+    /\ counted \subseteq group.replicas
+    /\ Cardinality(counted) >= ReadQuorum
+    /\ \A r \in counted : reply[c][r].promised = b
+    /\ next = None \/ (Owner(next) = c /\ next > b)
+    /\ proposed' = proposed @@ (b :> [head |-> Apply(change, Found(c, counted)), next |-> next])
+    /\ used' = [used EXCEPT ![c] = Max(b, next)]
+    /\ UNCHANGED <<group, promised, accepted, head, reply, reads>>
+
+(* The first proposal of a register, in one round trip.  Nothing is below the claim's ballot, so there is nothing a   *)
+(* prepare could find.  That it is used only once is the work of the claimant's own acceptor: it accepts in the same  *)
+(* durable step, from the virgin state, before anyone else is asked.                                                 *)
+Claim(c, b, next, change) ==
+    /\ c = group.preferred
+    /\ Claiming(b) /\ Owner(b) = c
+    /\ promised[c] = None
+    /\ next = None \/ (Owner(next) = c /\ next > Max(b, used[c]))
+    /\ proposed' = proposed @@ (b :> [head |-> Apply(change, NoHead), next |-> next])
+    /\ promised' = [promised EXCEPT ![c] = Max(b, next)]
+    /\ accepted' = [accepted EXCEPT ![c] = b]
+    /\ head' = [head EXCEPT ![c] = Apply(change, NoHead)]
+    /\ used' = [used EXCEPT ![c] = Max(@, Max(b, next))]
+    /\ reply' = [reply EXCEPT ![c][c] = [promised |-> Max(b, next), accepted |-> b, head |-> Apply(change, NoHead)]]
+    /\ UNCHANGED <<group, reads>>
+
+(* Answer the client: a write quorum has accepted, durably. *)
+Acknowledge(c, b, counted) ==
+    /\ b \in DOMAIN proposed
+    /\ Owner(b) = c
+    /\ counted \subseteq group.replicas
+    /\ Cardinality(counted) >= group.writeQuorum
+    /\ \A r \in counted : reply[c][r].accepted = b
+    /\ UNCHANGED vars
+
+-----------------------------------------------------------------------------
+(* The acceptor's steps. *)
+
+(* Promise: from now on nothing below b is accepted here. *)
+Promise(r, b) ==
+    /\ r \in group.replicas
+    /\ b <= used[Owner(b)]
+    /\ b > promised[r]
+    /\ promised' = [promised EXCEPT ![r] = b]
+    /\ reply' = [reply EXCEPT ![Owner(b)][r] = [promised |-> b, accepted |-> accepted[r], head |-> head[r]]]
+    /\ UNCHANGED <<group, accepted, head, used, proposed, reads>>
+
+(* Accept what was proposed at b, and promise with it whatever the proposal asked for next. *)
+Accept(r, b) ==
+    /\ r \in group.replicas
+    /\ b \in DOMAIN proposed
+    /\ b >= promised[r]
+    /\ promised' = [promised EXCEPT ![r] = Max(b, proposed[b].next)]
+    /\ accepted' = [accepted EXCEPT ![r] = b]
+    /\ head' = [head EXCEPT ![r] = proposed[b].head]
+    /\ reply' = [reply EXCEPT ![Owner(b)][r] =
+                    [promised |-> Max(b, proposed[b].next), accepted |-> b, head |-> proposed[b].head]]
+    /\ UNCHANGED <<group, used, proposed, reads>>
+
+(* Refuse, because something as high (to prepare) or higher (to accept) is promised; nothing changes. *)
+Refuse(r, step, b) ==
+    /\ r \in group.replicas
+    /\ b <= promised[r]
+    /\ step = "accept" => b < promised[r]
+    /\ UNCHANGED vars
+
+(* Tell a read what is accepted here.  A question that arrives twice is answered twice, perhaps with different words:  *)
+(* either may be the answer that the read counts, as each was true after the read began.                              *)
+ToldBy(r, q) == IF q \in DOMAIN reads /\ r \in DOMAIN reads[q] THEN reads[q][r] ELSE {}
+
+Report(r, q) ==
+    /\ r \in group.replicas
+    /\ reads' = (q :> ((r :> ToldBy(r, q) \cup {accepted[r]}) @@ (IF q \in DOMAIN reads THEN reads[q] ELSE <<>>))) @@ reads
+    /\ UNCHANGED <<group, promised, accepted, head, used, proposed, reply>>
+
+(* A process dies and comes back: what was durable is as it was, and the replies it had collected are gone. *)
+Restart(n) ==
+    /\ reply' = [reply EXCEPT ![n] = [r \in Node |-> NoReply]]
+    /\ UNCHANGED <<group, promised, accepted, head, used, proposed, reads>>
+
+-----------------------------------------------------------------------------
+(* A read in one round trip: enough replicas report the same accepted ballot.  As many as a write quorum, so that its *)
+(* head is chosen; as many as a read quorum, so that nothing newer can have been chosen before the read began.        *)
+Read(q, counted, b) ==
+    /\ q \in DOMAIN reads
+    /\ counted \subseteq DOMAIN reads[q]
+    /\ Cardinality(counted) >= Max(group.writeQuorum, ReadQuorum)
+    /\ \A r \in counted : b \in reads[q][r]
+    /\ UNCHANGED vars
+
+HeadAt(b) == IF b = None THEN NoHead ELSE proposed[b].head
+=============================================================================

@@ -1,0 +1,174 @@
+--------------------------- MODULE RegisterTrace ----------------------------
+(***************************************************************************)
+(* Replays what a cluster really did to its registers through the actions  *)
+(* of Register: one behaviour a path, one step an event.                   *)
+(*                                                                         *)
+(* Every parameter comes from the event, so a state has at most one        *)
+(* successor and the state graph of a trace is a line: TraceView may hash  *)
+(* the cursor alone.  Each step first compares the state that the event    *)
+(* says it found with the state that the events before it lead to, then    *)
+(* takes the very action that RegisterMC checks.                           *)
+(*                                                                         *)
+(* Why one linear order of a trace's events is enough.  Each acceptor      *)
+(* event changes one node's acceptor and the replies from it; each         *)
+(* coordinator event reads replies, and has a cause edge from each that it *)
+(* counts.  An acceptor's later reply to the same coordinator is caused by *)
+(* a later event of that coordinator, so it cannot be ordered between.     *)
+(* Events without a path of such edges between them therefore commute:     *)
+(* RegisterCommute states what that takes and has TLC check it, and tests  *)
+(* replay real runs in many linear orders.                                 *)
+(***************************************************************************)
+EXTENDS Register, TraceData
+
+VARIABLES
+    trace, cursor,
+    unanswered     \* ballot -> outcome: what was proposed here and not yet acknowledged, with what its client is to be told
+
+Event == Traces[trace][cursor]
+TraceNode == 1..Size_node
+
+ReplayRestart(e) ==
+    /\ Restart_promised(e) = promised[Restart_node(e)]
+    /\ Restart_accepted(e) = accepted[Restart_node(e)]
+    /\ Restart_generation(e) = head[Restart_node(e)].generation
+    /\ Restart_etag(e) = head[Restart_node(e)].etag
+    /\ Restart_deleted(e) = head[Restart_node(e)].deleted
+    /\ Restart(Restart_node(e))
+
+ReplayPrepare(e) ==
+    /\ Prepare_replicas(e) = group.replicas
+    /\ Prepare_preferred(e) = group.preferred
+    /\ Prepare_write_quorum(e) = group.writeQuorum
+    /\ Prepare(Prepare_node(e), Prepare_ballot(e))
+
+ReplayPromise(e) ==
+    /\ Promise_was_promised(e) = promised[Promise_node(e)]
+    /\ Promise_was_accepted(e) = accepted[Promise_node(e)]
+    /\ Promise_was_generation(e) = head[Promise_node(e)].generation
+    /\ Promise(Promise_node(e), Promise_ballot(e))
+
+(* A request says nothing that its operation and its condition do not use, and every write has an id: else a trace *)
+(* could tell of another request than the one that was carried out.                                                *)
+Plain(change) ==
+    [change EXCEPT
+        !.condition = IF change.operation = "read" THEN "none" ELSE @,
+        !.wantedEtag = IF change.condition \in {"etag_is", "etag_is_not"} THEN @ ELSE NoEtag,
+        !.wantedGeneration = IF change.condition = "generation_is" THEN @ ELSE 0]
+
+ClaimChange(e) ==
+    [operation |-> Claim_operation(e), condition |-> Claim_condition(e),
+     wantedEtag |-> Claim_condition_etag(e), wantedGeneration |-> Claim_condition_generation(e),
+     write |-> Claim_write_id(e), etag |-> Claim_etag(e)]
+
+ReplayClaim(e) ==
+    /\ Claim_replicas(e) = group.replicas
+    /\ Claim_preferred(e) = group.preferred
+    /\ Claim_write_quorum(e) = group.writeQuorum
+    /\ Claim_was_promised(e) = promised[Claim_node(e)]
+    /\ Claim_was_accepted(e) = accepted[Claim_node(e)]
+    /\ Claim_was_generation(e) = head[Claim_node(e)].generation
+    /\ Claim_condition(e) = Plain(ClaimChange(e)).condition
+    /\ Claim_condition_etag(e) = Plain(ClaimChange(e)).wantedEtag
+    /\ Claim_condition_generation(e) = Plain(ClaimChange(e)).wantedGeneration
+    /\ (Claim_write_id(e) = NoWrite) = (Claim_operation(e) = "read")
+    /\ Claim_outcome(e) = Outcome(ClaimChange(e), NoHead)
+    /\ Claim_generation(e) = Apply(ClaimChange(e), NoHead).generation
+    /\ Claim_etag(e) = Apply(ClaimChange(e), NoHead).etag
+    /\ Claim_deleted(e) = Apply(ClaimChange(e), NoHead).deleted
+    /\ Claim(Claim_node(e), Claim_ballot(e), Claim_next(e), ClaimChange(e))
+
+ProposeChange(e) ==
+    [operation |-> Propose_operation(e), condition |-> Propose_condition(e),
+     wantedEtag |-> Propose_condition_etag(e), wantedGeneration |-> Propose_condition_generation(e),
+     write |-> Propose_write_id(e), etag |-> Propose_etag(e)]
+
+ReplayPropose(e) ==
+    /\ Propose_counted(e) # {}
+    /\ Propose_was_generation(e) = Found(Propose_node(e), Propose_counted(e)).generation
+    /\ Propose_condition(e) = Plain(ProposeChange(e)).condition
+    /\ Propose_condition_etag(e) = Plain(ProposeChange(e)).wantedEtag
+    /\ Propose_condition_generation(e) = Plain(ProposeChange(e)).wantedGeneration
+    /\ (Propose_write_id(e) = NoWrite) = (Propose_operation(e) = "read")
+    /\ Propose_outcome(e) = Outcome(ProposeChange(e), Found(Propose_node(e), Propose_counted(e)))
+    /\ Propose_generation(e) = Apply(ProposeChange(e), Found(Propose_node(e), Propose_counted(e))).generation
+    /\ Propose_etag(e) = Apply(ProposeChange(e), Found(Propose_node(e), Propose_counted(e))).etag
+    /\ Propose_deleted(e) = Apply(ProposeChange(e), Found(Propose_node(e), Propose_counted(e))).deleted
+    /\ Propose(Propose_node(e), Propose_ballot(e), Propose_next(e), Propose_counted(e), ProposeChange(e))
+
+ReplayAccept(e) ==
+    /\ Accept_was_promised(e) = promised[Accept_node(e)]
+    /\ Accept_was_accepted(e) = accepted[Accept_node(e)]
+    /\ Accept_was_generation(e) = head[Accept_node(e)].generation
+    /\ Accept_ballot(e) \in DOMAIN proposed
+    /\ Accept_next(e) = proposed[Accept_ballot(e)].next
+    /\ Accept_generation(e) = proposed[Accept_ballot(e)].head.generation
+    /\ Accept_etag(e) = proposed[Accept_ballot(e)].head.etag
+    /\ Accept_deleted(e) = proposed[Accept_ballot(e)].head.deleted
+    /\ Accept_write_id(e) = LastWrite(proposed[Accept_ballot(e)].head)
+    /\ Accept(Accept_node(e), Accept_ballot(e))
+
+ReplayRefuse(e) ==
+    /\ Refuse_was_promised(e) = promised[Refuse_node(e)]
+    /\ Refuse_was_accepted(e) = accepted[Refuse_node(e)]
+    /\ Refuse_was_generation(e) = head[Refuse_node(e)].generation
+    /\ Refuse(Refuse_node(e), Refuse_step(e), Refuse_ballot(e))
+
+ReplayAcknowledge(e) ==
+    /\ Acknowledge_ballot(e) \in DOMAIN unanswered
+    /\ Acknowledge_outcome(e) = unanswered[Acknowledge_ballot(e)]
+    /\ Acknowledge_generation(e) = proposed[Acknowledge_ballot(e)].head.generation
+    /\ Acknowledge(Acknowledge_node(e), Acknowledge_ballot(e), Acknowledge_counted(e))
+
+ReplayReport(e) ==
+    /\ Report_was_promised(e) = promised[Report_node(e)]
+    /\ Report_was_accepted(e) = accepted[Report_node(e)]
+    /\ Report_was_generation(e) = head[Report_node(e)].generation
+    /\ Report(Report_node(e), Report_read(e))
+
+ReplayRead(e) ==
+    /\ Read_replicas(e) = group.replicas
+    /\ Read_preferred(e) = group.preferred
+    /\ Read_write_quorum(e) = group.writeQuorum
+    /\ Read_accepted(e) = None \/ Read_accepted(e) \in DOMAIN proposed
+    /\ Read_generation(e) = HeadAt(Read_accepted(e)).generation
+    /\ Read(Read_read(e), Read_counted(e), Read_accepted(e))
+
+(* What a client is told is what was proposed for it, and it is told once. *)
+UnansweredAfter(e) ==
+    CASE Kind(e) = K_Propose     -> unanswered @@ (Propose_ballot(e) :> Propose_outcome(e))
+      [] Kind(e) = K_Claim       -> unanswered @@ (Claim_ballot(e) :> Claim_outcome(e))
+      [] Kind(e) = K_Acknowledge -> [b \in DOMAIN unanswered \ {Acknowledge_ballot(e)} |-> unanswered[b]]
+      [] OTHER                   -> unanswered
+
+-----------------------------------------------------------------------------
+TraceInit ==
+    /\ trace \in 1..Len(Traces)
+    /\ cursor = 1
+    /\ unanswered = <<>>
+    /\ InitWith(Param_replicas(trace), Param_preferred(trace), Param_write_quorum(trace))
+
+TraceNext ==
+    /\ cursor <= Len(Traces[trace])
+    /\ \/ Kind(Event) = K_Accept /\ ReplayAccept(Event)
+       \/ Kind(Event) = K_Report /\ ReplayReport(Event)
+       \/ Kind(Event) = K_Read /\ ReplayRead(Event)
+       \/ Kind(Event) = K_Acknowledge /\ ReplayAcknowledge(Event)
+       \/ Kind(Event) = K_Propose /\ ReplayPropose(Event)
+       \/ Kind(Event) = K_Promise /\ ReplayPromise(Event)
+       \/ Kind(Event) = K_Prepare /\ ReplayPrepare(Event)
+       \/ Kind(Event) = K_Claim /\ ReplayClaim(Event)
+       \/ Kind(Event) = K_Refuse /\ ReplayRefuse(Event)
+       \/ Kind(Event) = K_Restart /\ ReplayRestart(Event)
+    /\ cursor' = cursor + 1
+    /\ unanswered' = UnansweredAfter(Event)
+    /\ UNCHANGED trace
+
+TraceSpec == TraceInit /\ [][TraceNext]_<<vars, trace, cursor, unanswered>>
+
+(* A constraint that prints each trace whose end is reached: the checker takes the set difference. *)
+TraceAccepted == cursor <= Len(Traces[trace]) \/ PrintT(<<"OK", trace>>)
+
+(* The successor of a state is a function of trace and cursor.  Hashing only these can hide a second *)
+(* behaviour, never invent one: it may refuse wrongly, but not accept wrongly.                       *)
+TraceView == <<trace, cursor>>
+=============================================================================
