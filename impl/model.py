@@ -1,0 +1,145 @@
+"""What every room of the server speaks in: ballots, heads, registers, parts, slots, paths.
+
+Only values live here: immutable, comparable, encodable with msgspec. No rules of the protocol
+(`impl/protocol`), no I/O. The words are those of `spec/tla/Register.tla`.
+"""
+
+import unicodedata
+from typing import Final
+
+import msgspec
+import xxhash
+
+TOTAL_SLOTS: Final = 2048
+PATH_BYTES_MAX: Final = 1024
+INLINE_BODY_BYTES_MAX: Final = 64 * 1024
+PART_BYTES: Final = 8 * 1024 * 1024
+RECENT_WRITES_MAX: Final = 16
+
+
+class Ballot(msgspec.Struct, frozen=True, order=True, array_like=True):
+    """A proposal number: ordered by round, then by node id; no two proposals of a register share one.
+
+    Round 0 is special: `Ballot(0, "")` means none, `Ballot(0, node)` is the claim of the register's preferred node.
+    """
+
+    round: int
+    node: str
+
+    def __bool__(self) -> bool:
+        return self.node != ""
+
+
+NO_BALLOT: Final = Ballot(0, "")
+
+
+class PartRef(msgspec.Struct, frozen=True, array_like=True):
+    """One content-addressed piece of a body: lower-case hex SHA-256 and length."""
+
+    digest: str
+    size_bytes: int
+
+
+class Applied(msgspec.Struct, frozen=True, array_like=True):
+    """What a write id did to the register: kept in the head, so a retry returns the first outcome."""
+
+    write_id: str
+    generation: int
+    etag: str | None
+    size_bytes: int
+    deleted: bool
+
+
+class Head(msgspec.Struct, frozen=True, array_like=True):
+    """The current metadata record of a path, the value that the register agrees on.
+
+    A body up to INLINE_BODY_BYTES_MAX is in `body`; a larger one is named by `parts`, in order. A tombstone has
+    `deleted` set, no etag and no body. `recent` holds the last RECENT_WRITES_MAX writes, oldest first.
+    """
+
+    generation: int
+    deleted: bool
+    etag: str | None
+    size_bytes: int
+    content_type: str
+    updated_at_ms: int
+    body: bytes | None
+    parts: tuple[PartRef, ...]
+    recent: tuple[Applied, ...]
+
+    @property
+    def last_write_id(self) -> str | None:
+        return self.recent[-1].write_id if self.recent else None
+
+
+class Register(msgspec.Struct, frozen=True, array_like=True):
+    """An acceptor's durable state for one path.
+
+    `head` is None while nothing was ever written; a read may have had just that agreed on, so `accepted` may be set.
+    """
+
+    promised: Ballot = NO_BALLOT
+    accepted: Ballot = NO_BALLOT
+    head: Head | None = None
+
+    @property
+    def generation(self) -> int:
+        return self.head.generation if self.head else 0
+
+
+VIRGIN: Final = Register()
+
+
+class ReplicaSet(msgspec.Struct, frozen=True):
+    """The nodes that hold a slot, preferred coordinator first, and how many must answer.
+
+    Any `write_quorum` and any `read_quorum` of them share a node: read_quorum = len(nodes) - write_quorum + 1.
+    """
+
+    nodes: tuple[str, ...]
+    write_quorum: int
+
+    @property
+    def read_quorum(self) -> int:
+        return len(self.nodes) - self.write_quorum + 1
+
+    @property
+    def preferred(self) -> str:
+        return self.nodes[0]
+
+
+class PathError(ValueError):
+    """A path that cannot name an object; the message says which rule it breaks."""
+
+
+def normalise_path(raw: str) -> str:
+    """The one spelling of a path under the native API (native-api.md): NFC, no leading or repeated `/`.
+
+    Raises PathError for an empty or over-long path, a `.` or `..` segment, NUL or another control character, and
+    text that is not encodable as UTF-8.
+    """
+    path = unicodedata.normalize("NFC", raw)
+    path = "/".join(segment for segment in path.split("/") if segment) + ("/" if path.endswith("/") else "")
+    if path in ("", "/"):
+        raise PathError("the path is empty; name an object, such as photos/cat.jpg")
+    if any(unicodedata.category(character) == "Cc" for character in path):
+        raise PathError(f"the path {path!r} has a control character; use printable characters only")
+    if any(segment in (".", "..") for segment in path.split("/")):
+        raise PathError(f"the path {path!r} has a '.' or '..' segment; give the full path")
+    try:
+        size_bytes = len(path.encode())
+    except UnicodeEncodeError:
+        raise PathError(f"the path {path!r} is not valid UTF-8") from None
+    if size_bytes > PATH_BYTES_MAX:
+        raise PathError(f"the path has {size_bytes} bytes; at most {PATH_BYTES_MAX} are allowed")
+    return path
+
+
+def slot_of(path: str, total_slots: int = TOTAL_SLOTS) -> int:
+    """The slot of a path: xxh3_64 of its UTF-8 bytes, modulo the number of slots (design.md)."""
+    return xxhash.xxh3_64_intdigest(path.encode()) % total_slots
+
+
+def head_digest(head: Head) -> str:
+    """xxh3_64 over the head without its inline body (the etag stands for that): equal where two replicas agree."""
+    return xxhash.xxh3_64_hexdigest(msgspec.msgpack.encode(msgspec.structs.replace(head, body=None)))
