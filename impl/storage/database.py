@@ -1,0 +1,208 @@
+"""The SQLite file with every register of a node: its schema, its rows, its errors. Blocking; for threads only.
+
+One database for all slots: a commit costs an fsync whatever is in it, so requests of all slots share one. Inline bodies
+are the last column of their row, on overflow pages that a list or a digest never reads.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import apsw
+import msgspec
+
+from impl.errors import AmberioError, ConfigError, DiskFull, InternalError
+from impl.model import Ballot, Head, Register
+
+FORMAT: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE node (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE registers (
+    path TEXT PRIMARY KEY, slot INTEGER NOT NULL,
+    promised_round INTEGER NOT NULL, promised_node TEXT NOT NULL,
+    accepted_round INTEGER NOT NULL, accepted_node TEXT NOT NULL,
+    head BLOB, body BLOB
+) WITHOUT ROWID;
+CREATE TABLE events (number INTEGER PRIMARY KEY, events BLOB NOT NULL); -- number: that of the group's last event
+"""
+_PUT: Final = "INSERT OR REPLACE INTO registers VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_GET: Final = (
+    "SELECT promised_round, promised_node, accepted_round, accepted_node, head, body FROM registers WHERE path = ?"
+)
+_WITHOUT_BODY: Final = "SELECT path, promised_round, promised_node, accepted_round, accepted_node, head FROM registers "
+WAL_PAGES_MAX: Final = 8000
+"""Pages in the log before SQLite copies them back: 32 MiB, so that this rarely stands in a request's way."""
+CACHE_KIB: Final = 16 * 1024
+
+_encode_head = msgspec.msgpack.Encoder().encode
+_decode_head = msgspec.msgpack.Decoder(Head).decode
+
+Row = tuple[str, int, int, str, int, str, bytes | None, bytes | None]
+
+
+def open_database(
+    file: Path,
+    *,
+    read_only: bool = False,
+    vfs: str | None = None,
+    log_pages_max: int | None = None,
+    is_fsynced: bool = True,
+) -> apsw.Connection:
+    """Open, and make if it is missing. Raises ConfigError for a file that is no database of ours, or of another format.
+
+    Every connection to one file sees what was committed last (WAL); only one may write. With a `vfs` of somebody
+    else's there is one connection only, as such a disk has no memory to share between two.
+    """
+    try:
+        flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        connection = apsw.Connection(str(file), flags=flags, vfs=vfs)
+        if vfs is not None:
+            connection.pragma("locking_mode", "exclusive")
+        connection.set_busy_timeout(5000)
+        connection.pragma("cache_size", -CACHE_KIB)
+        if read_only:
+            return connection
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "full" if is_fsynced else "off")
+        connection.pragma("wal_autocheckpoint", log_pages_max or WAL_PAGES_MAX)
+        seen = connection.pragma("user_version")
+        if seen == 0:
+            with connection:
+                connection.execute(_SCHEMA)
+                connection.pragma("user_version", FORMAT)
+        elif seen != FORMAT:
+            raise ConfigError(
+                f"{file}: has format {seen}, this version reads {FORMAT}; start the version that wrote it"
+            )
+    except apsw.Error as error:
+        raise ConfigError(f"{file}: cannot be used as a database: {error}; restore it or remove the data") from None
+    return connection
+
+
+def as_error(error: apsw.Error) -> AmberioError:
+    """An error of SQLite in our terms. Only a full disk is certain to have changed nothing."""
+    if isinstance(error, apsw.FullError):
+        return DiskFull(f"the disk is full: {error}; nothing was written here")
+    return InternalError(f"the disk failed: {error}")
+
+
+def row_of(path: str, slot: int, register: Register) -> Row:
+    """A register as a row; the body apart from the head."""
+    head, (promised, accepted) = register.head, (register.promised, register.accepted)
+    body = None
+    encoded = None
+    if head is not None:
+        body = head.body
+        encoded = _encode_head(head if body is None else without_body(head))
+    return path, slot, promised.round, promised.node, accepted.round, accepted.node, encoded, body
+
+
+def without_body(head: Head) -> Head:
+    """The head without its inline body."""
+    return Head(
+        head.generation,
+        head.deleted,
+        head.etag,
+        head.size_bytes,
+        head.content_type,
+        head.updated_at_ms,
+        None,
+        head.parts,
+        head.recent,
+    )
+
+
+def commit(connection: apsw.Connection, write_all: Callable[[], None]) -> float:
+    """Do `write_all` in one transaction that is on disk on return; how long its COMMIT took, in seconds.
+
+    The time is measured for operators and decides nothing. On any error the transaction is rolled back, and raised.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        write_all()
+        began_s = time.perf_counter()
+        connection.execute("COMMIT")
+        return time.perf_counter() - began_s
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def write(connection: apsw.Connection, rows: list[Row], events: list[tuple[int, bytes]], prune: int) -> None:
+    """Put rows and events, and forget the events up to number `prune`; within the caller's transaction."""
+    connection.executemany(_PUT, rows)
+    if events:
+        # one row for the group: its numbers follow each other, and JSON has no line break
+        lines = b"\n".join(event for _, event in events)
+        connection.execute("INSERT INTO events VALUES (?, ?)", (events[-1][0], lines))
+    if prune:
+        connection.execute("DELETE FROM events WHERE number <= ?", (prune,))
+
+
+def read_events(connection: apsw.Connection) -> Iterator[tuple[int, bytes]]:
+    """The events that are kept, by number."""
+    for last, lines in connection.execute("SELECT number, events FROM events ORDER BY number"):
+        group = bytes(lines).split(b"\n")
+        yield from enumerate(group, last - len(group) + 1)
+
+
+def read(connection: apsw.Connection, path: str) -> Register | None:
+    """The register of a path, None if there is no row."""
+    for promised_round, promised_node, accepted_round, accepted_node, head, body in connection.execute(_GET, (path,)):
+        decoded = None
+        if head is not None:
+            decoded = _decode_head(head)
+            if body is not None:
+                decoded = msgspec.structs.replace(decoded, body=body)
+        return Register(Ballot(promised_round, promised_node), Ballot(accepted_round, accepted_node), decoded)
+    return None
+
+
+def scan(connection: apsw.Connection, prefix: str, after: str | None, limit: int) -> list[tuple[str, Register]]:
+    """Registers without bodies whose path starts with `prefix` and follows `after`, by their paths' bytes."""
+    where, arguments = ["path >= ?"], [prefix]
+    if after is not None and after >= prefix:
+        where, arguments = ["path > ?"], [after]
+    beyond = _beyond(prefix)
+    if beyond is not None:
+        where.append("path < CAST(? AS TEXT)")
+    rows = connection.execute(
+        f"{_WITHOUT_BODY} WHERE {' AND '.join(where)} ORDER BY path LIMIT ?",
+        (*arguments, *([beyond] if beyond is not None else []), limit),
+    )
+    return [_unbodied(row) for row in rows]
+
+
+def of_slot(connection: apsw.Connection, slot: int) -> Iterator[tuple[str, Register]]:
+    """Registers of one slot, without bodies, by their paths' bytes."""
+    for row in connection.execute(f"{_WITHOUT_BODY} WHERE slot = ? ORDER BY path", (slot,)):
+        yield _unbodied(row)
+
+
+def _unbodied(row: tuple[str, int, str, int, str, bytes | None]) -> tuple[str, Register]:
+    path, promised_round, promised_node, accepted_round, accepted_node, head = row
+    decoded = None if head is None else _decode_head(head)
+    return path, Register(Ballot(promised_round, promised_node), Ballot(accepted_round, accepted_node), decoded)
+
+
+def _beyond(prefix: str) -> bytes | None:
+    """The first UTF-8 text, as bytes, after all that start with `prefix`; None if there is none.
+
+    Valid UTF-8 has no byte 0xFF, so adding one to the last byte never needs a carry; the result need not be valid text
+    for SQLite to compare with.
+    """
+    encoded = prefix.encode()
+    return encoded[:-1] + bytes([encoded[-1] + 1]) if encoded else None
+
+
+def get_number(connection: apsw.Connection, key: str) -> int:
+    """A counter of the node; 0 before it was first set."""
+    for (value,) in connection.execute("SELECT value FROM node WHERE key = ?", (key,)):
+        return int(value)
+    return 0
+
+
+def set_number(connection: apsw.Connection, key: str, value: int) -> None:
+    connection.execute("INSERT OR REPLACE INTO node VALUES (?, ?)", (key, value))

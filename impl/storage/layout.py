@@ -1,0 +1,62 @@
+"""What lies where in a data directory, and that one process at a time uses it.
+
+cluster.json      the cluster's configuration (impl/cluster/registry)
+lock              held while a process uses the directory
+registers.db      every register of this node (registers.py), with its -wal and -shm
+slots/<slot>/parts/<digest>       the parts of bodies (parts.py)
+rotten/<digest>   parts that no longer matched their digest, kept for whoever wants to know why
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+from impl.errors import ConfigError
+
+DATABASE: Final = "registers.db"
+LOCK: Final = "lock"
+
+
+class Layout:
+    """Names within one data directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @property
+    def database(self) -> Path:
+        return self.directory / DATABASE
+
+    def parts(self, slot: int) -> Path:
+        return self.directory / "slots" / str(slot) / "parts"
+
+    def rotten(self, digest: str) -> Path:
+        return self.directory / "rotten" / digest
+
+
+class Lock:
+    """Keeps a second process out of the directory until it is released or the process ends."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises ConfigError if another process has it, or the directory cannot be used."""
+        file = directory / LOCK
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise ConfigError(f"{directory}: cannot be used: {error.strerror}; check disks[].path") from None
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._descriptor, 64, 0).decode(errors="replace").strip()
+            os.close(self._descriptor)
+            raise ConfigError(
+                f"{directory}: process {holder or '(unknown)'} uses this data directory; "
+                "stop it, or give this node a directory of its own"
+            ) from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+
+    def release(self) -> None:
+        os.close(self._descriptor)

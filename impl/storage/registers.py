@@ -1,0 +1,418 @@
+"""Every register of this node: steps decided on the event loop, made durable by one writer with group commit.
+
+The loop knows the newest state of each path that is in flight, and keeps those read or written last in a bounded cache;
+so a step is decided at once, without a disk. One writer thread takes all that has queued up while it was busy, commits
+it with one fsync (WAL, synchronous=FULL), and the loop then publishes the whole group in order: events get their lines,
+callers their answers. Nobody sees a state before it is on disk. If a commit fails, so does all that was decided on top.
+
+A path is cold (a reader thread fetches it), in flight, or neither; never both, so a read cannot be overtaken.
+Rows are `impl/storage/database.py`; rules are `impl/protocol/acceptor.py`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+import apsw
+import msgspec
+import structlog
+import xxhash
+
+from impl.errors import AmberioError, InternalError, Overloaded
+from impl.model import VIRGIN, Head, Register, head_digest
+from impl.protocol.acceptor import Step
+from impl.protocol.rules import HONEST, Rules
+from impl.storage import database
+from impl.storage.cache import Cache
+from impl.storage.metrics import StoreMetrics
+from impl.storage.workers import Job, Reader, Writer
+from impl.trace import Tracer
+
+QUEUE_JOBS_MAX: Final = 8192
+GROUP_JOBS_MAX: Final = 1024
+QUEUE_BYTES_MAX: Final = 64 * 1024 * 1024
+
+Decide = Callable[[Register], Step]
+Found = Callable[[Register | AmberioError], None]
+Answer = TypeVar("Answer")
+
+log = structlog.get_logger(__name__)
+_encode_event = msgspec.json.Encoder().encode
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """A step that is durable (or, not taken, changed nothing), with the id of its trace event."""
+
+    found: Register
+    register: Register
+    taken: bool
+    event_id: str
+
+
+Done = Callable[[Committed | AmberioError], None]
+
+
+class Slotlet(msgspec.Struct, frozen=True):
+    """The heads of a slot whose path's hash begins with `prefix`: how many, and a digest over all of them."""
+
+    prefix: str
+    digest: str
+    objects: int
+
+
+class _Flight:
+    """The jobs of one path between decision and publication. `newest` is None once one of them has failed."""
+
+    __slots__ = ("after", "jobs", "newest", "readers")
+
+    def __init__(self, newest: Register) -> None:
+        self.newest: Register | None = newest
+        self.jobs = 0
+        self.readers: list[Found] = []
+        self.after: list[Callable[[], None]] = []
+
+
+class RegisterStore:
+    """The registers of one node. All methods are for the event loop's thread."""
+
+    def __init__(
+        self,
+        file: Path,
+        cache_bytes: int,
+        rules: Rules = HONEST,
+        vfs: str | None = None,
+        log_pages_max: int | None = None,
+    ) -> None:
+        """Open the database; raises ConfigError, DiskFull. Call `begin`, then `start`, before anything else.
+
+        `vfs` and `log_pages_max` are the disk's (impl/doors.py).
+        """
+        self._file = file
+        is_fsynced = not rules.skip_fsync
+        self._connection = database.open_database(file, vfs=vfs, log_pages_max=log_pages_max, is_fsynced=is_fsynced)
+        self._vfs = vfs
+        self._rules = rules
+        try:
+            self.incarnation = database.get_number(self._connection, "incarnation") + 1
+        except apsw.Error as error:
+            raise database.as_error(error) from error
+        self.metrics = StoreMetrics(self)
+        self.failed = asyncio.Event()
+        self._cache = Cache(cache_bytes)
+        self._in_flight: dict[str, _Flight] = {}
+        self._cold: dict[str, list[Found]] = {}
+        self._known_since_start: set[str] | None = set() if rules.forget_promise_on_restart else None
+        self._number = 0
+        self._prune = 0
+        self._queued_bytes = 0
+        self._queued_jobs = 0
+        self._outgoing: list[Job] = []
+        self._is_scheduled = False
+        self._is_committing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._tracer: Tracer
+        self._loop: asyncio.AbstractEventLoop
+        self._writer: Writer
+        self._reader: Reader
+        self._broken: AmberioError | None = None
+
+    def durable_events(self) -> list[tuple[int, bytes]]:
+        """The events, by number, that the last incarnation committed and may not have written to its trace."""
+        return list(database.read_events(self._connection))
+
+    def begin(self) -> None:
+        """Count this start, and forget the events of the last one, whose trace is complete by now; raises DiskFull.
+
+        Both at once: after a kill at any instant, the events in the database are those of the incarnation counted last.
+        """
+
+        def write() -> None:
+            self._connection.execute("DELETE FROM events")
+            database.set_number(self._connection, "incarnation", self.incarnation)
+
+        try:
+            database.commit(self._connection, write)
+        except apsw.Error as error:
+            raise database.as_error(error) from error
+
+    def start(self, loop: asyncio.AbstractEventLoop, tracer: Tracer) -> None:
+        """Begin to serve."""
+        self._tracer = tracer
+        self._loop = loop
+        self._writer = Writer(self._connection, self._rules)
+        self._reader = Reader(self._file, None if self._vfs is None else self._connection)
+
+    def prune_events(self, number: int) -> None:
+        """The trace has every event up to this number: the next commit forgets them."""
+        self._prune = number
+
+    async def close(self) -> None:
+        """Finish what is queued, then close the database."""
+        await self._idle.wait()
+        await self._writer.close(self._loop)
+        await self._reader.close(self._loop)
+        self._connection.close()
+
+    def abandon(self) -> None:
+        """Let go of the database as it is, as a kill does; for a simulator, which must not wait for a collection."""
+        with contextlib.suppress(apsw.ConnectionClosedError):
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            self._connection.close(True)
+
+    @property
+    def queued(self) -> tuple[int, int]:
+        """Jobs and bytes between decision and publication."""
+        return self._queued_jobs, self._queued_bytes
+
+    @property
+    def cache_size(self) -> tuple[int, int]:
+        """Cached registers, and their bytes."""
+        return self._cache.size
+
+    def cached(self, path: str) -> Register | None:
+        """The published register, if it is in memory."""
+        return self._cache.get(path)
+
+    async def read(self, path: str) -> Register:
+        """The published register (VIRGIN if nothing was ever promised), told to the trace; raises AmberioError."""
+        register = self._cache.get(path)
+        if register is None:
+            answer: asyncio.Future[Register | AmberioError] = self._loop.create_future()
+            self.read_then(path, _into(answer))
+            found = await answer
+            if isinstance(found, AmberioError):
+                raise found
+            register = found
+        self._tracer.touch(path, register)
+        return register
+
+    def read_then(self, path: str, found: Found) -> None:
+        """Call `found` with the published register, now or later."""
+        register = self._cache.get(path)
+        if register is not None:
+            found(register)
+        elif (flight := self._in_flight.get(path)) is not None:
+            flight.readers.append(found)
+        else:
+            self._read_cold(path, found)
+
+    async def apply(self, path: str, slot: int, decide: Decide) -> Committed:
+        """Take a step and wait until it is durable; raises DiskFull, Overloaded, InternalError, NotReady."""
+        answer: asyncio.Future[Committed | AmberioError] = self._loop.create_future()
+        self.apply_then(path, slot, decide, _into(answer))
+        committed = await answer
+        if isinstance(committed, AmberioError):
+            raise committed
+        return committed
+
+    def apply_then(self, path: str, slot: int, decide: Decide, done: Done) -> None:
+        """Take a step; `done` is called once, when it is durable or has failed."""
+        if self._broken is not None:
+            done(self._broken)
+            return
+        if self._queued_jobs >= QUEUE_JOBS_MAX or self._queued_bytes >= QUEUE_BYTES_MAX:
+            done(Overloaded(f"{self._queued_jobs} writes wait for the disk already; slow down"))
+            return
+        flight = self._in_flight.get(path)
+        if flight is None:
+            self.read_then(path, lambda found: self._decide(path, slot, found, decide, done))
+        elif flight.newest is None:
+            flight.after.append(lambda: self.apply_then(path, slot, decide, done))
+        else:
+            self._decide(path, slot, flight.newest, decide, done)
+
+    def _decide(self, path: str, slot: int, found: Register | AmberioError, decide: Decide, done: Done) -> None:
+        if isinstance(found, AmberioError):
+            done(found)
+            return
+        flight = self._in_flight.get(path)
+        if flight is not None and flight.newest is not found:
+            # another step was decided while this one waited for a cold read
+            self.apply_then(path, slot, decide, done)
+            return
+        step = decide(found)
+        if not step.taken and flight is None:
+            self._tracer.touch(path, found)
+            event_id = self._tracer.emit(step.event) if step.event is not None else ""
+            done(Committed(found, found, False, event_id))
+            return
+        job = Job(path, slot, found, step, done)
+        if step.taken and step.event is not None and self._tracer.enabled:
+            self._number += 1
+            job.number, job.encoded = self._number, _encode_event(step.event)
+        if flight is None:
+            flight = self._in_flight[path] = _Flight(step.register)
+        flight.newest = step.register
+        flight.jobs += 1
+        self._queued_jobs += 1
+        self._queued_bytes += job.size_bytes
+        self._outgoing.append(job)
+        self._idle.clear()
+        if not self._is_scheduled and not self._is_committing:
+            self._is_scheduled = True
+            self._loop.call_soon(self._commit_next)
+
+    def _commit_next(self) -> None:
+        """All steps decided since the last commit began are one group; what caused them is in the trace first."""
+        self._is_scheduled = False
+        self._is_committing = True
+        self._tracer.flush()
+        group, self._outgoing = self._outgoing[:GROUP_JOBS_MAX], self._outgoing[GROUP_JOBS_MAX:]
+        committed = self._writer.commit(self._loop, group, self._prune)
+        if self._rules.ack_before_commit:
+            committed = self._loop.create_future()
+            committed.set_result(0.0)
+        committed.add_done_callback(lambda done: self._after_commit(group, done))
+
+    def _after_commit(self, group: list[Job], committed: asyncio.Future[float]) -> None:
+        self._is_committing = False
+        error = committed.exception()
+        if error is None:
+            self._publish(group, committed.result())
+        else:
+            self._refuse(group, error)
+        if self._outgoing and not self._is_committing and not self._is_scheduled:
+            self._commit_next()
+        elif not self._queued_jobs:
+            self._idle.set()
+
+    def _publish(self, group: list[Job], commit_s: float) -> None:
+        """The group is on disk: in order, write its events' lines and tell its callers."""
+        self.metrics.committed(len(group), commit_s)
+        for job in group:
+            step = job.step
+            self._tracer.touch(job.path, job.found)
+            event_id = ""
+            if job.number:
+                event_id = self._tracer.emit_durable(job.encoded, job.number)
+            elif step.event is not None:
+                event_id = self._tracer.emit(step.event)
+            if step.taken and not self._rules.cache_not_updated:
+                self._cache.put(job.path, step.register)
+            self._landed(job, step.register)
+            job.done(Committed(job.found, step.register, step.taken, event_id))
+
+    def _refuse(self, group: list[Job], cause: BaseException) -> None:
+        """The group is not on disk, and nothing that was decided on top of it will be."""
+        error: AmberioError = InternalError(f"the disk failed: {cause!r}")
+        if isinstance(cause, apsw.Error):
+            error = database.as_error(cause)
+        if isinstance(error, InternalError) and self._broken is None:
+            # what a failed fsync left behind is not knowable: this process must not answer from memory any more
+            log.critical("the disk failed; stopping", error=str(error))
+            self._broken = error
+            self.failed.set()
+        lost, self._outgoing = [*group, *self._outgoing], []
+        for flight in self._in_flight.values():
+            flight.newest = None
+        for job in lost:
+            self._landed(job, None)
+            job.done(error)
+
+    def _landed(self, job: Job, published: Register | None) -> None:
+        self._queued_jobs -= 1
+        self._queued_bytes -= job.size_bytes
+        flight = self._in_flight[job.path]
+        flight.jobs -= 1
+        if flight.jobs == 0:
+            del self._in_flight[job.path]
+        if published is not None and flight.readers:
+            readers, flight.readers = flight.readers, []
+            for found in readers:
+                found(published)
+        if flight.jobs == 0:
+            for found in flight.readers:
+                self.read_then(job.path, found)
+            for again in flight.after:
+                again()
+
+    def _read_cold(self, path: str, found: Found) -> None:
+        waiting = self._cold.get(path)
+        if waiting is not None:
+            waiting.append(found)
+            return
+        if len(self._cold) >= QUEUE_JOBS_MAX:
+            found(Overloaded(f"{len(self._cold)} reads wait for the disk already; slow down"))
+            return
+        self._cold[path] = [found]
+        read = self._reader.ask(self._loop, lambda connection: database.read(connection, path))
+        read.add_done_callback(lambda done: self._arrived(path, done))
+
+    def _arrived(self, path: str, read: asyncio.Future[Register | None]) -> None:
+        register: Register | AmberioError
+        try:
+            register = self._perhaps_forgotten(path, read.result() or VIRGIN)
+            self._cache.put(path, register)
+        except apsw.Error as error:
+            register = database.as_error(error)
+        for found in self._cold.pop(path):
+            found(register)
+
+    def _perhaps_forgotten(self, path: str, register: Register) -> Register:
+        known = self._known_since_start
+        if known is None or path in known:
+            return register
+        known.add(path)
+        return Register(register.accepted, register.accepted, register.head)
+
+    async def scan(self, prefix: str, after: str | None, limit: int) -> list[tuple[str, Register]]:
+        """Registers without bodies, of paths that start with `prefix` and follow `after`, by the paths' bytes."""
+        return await self._ask_reader(lambda connection: database.scan(connection, prefix, after, limit))
+
+    async def slotlets(self, slot: int, prefix_len: int) -> list[Slotlet]:
+        """Digests of a slot's heads, by the first `prefix_len` hex digits of xxh3_64 of their paths; in order."""
+        return await self._ask_reader(lambda connection: _slotlets(database.of_slot(connection, slot), prefix_len))
+
+    async def heads(self, slot: int, prefixes: Sequence[str]) -> list[tuple[str, Head]]:
+        """The heads of a slot whose path's hash begins with one of `prefixes`."""
+        wanted = tuple(prefixes)
+        return await self._ask_reader(
+            lambda connection: [
+                (path, register.head)
+                for path, register in database.of_slot(connection, slot)
+                if register.head is not None and _path_hash(path).startswith(wanted)
+            ]
+        )
+
+    async def _ask_reader(self, query: Callable[[apsw.Connection], Answer]) -> Answer:
+        try:
+            return await self._reader.ask(self._loop, query)
+        except apsw.Error as error:
+            raise database.as_error(error) from error
+
+    async def reserve_rounds(self, count: int) -> int:
+        """The first of `count` ballot rounds that nobody was ever given before, durably."""
+        try:
+            return await self._writer.reserve(self._loop, count)
+        except apsw.Error as error:
+            raise database.as_error(error) from error
+
+
+def _into(answer: asyncio.Future[Answer]) -> Callable[[Answer], None]:
+    """A callback that settles a future that somebody may have stopped waiting for."""
+
+    def settle(found: Answer) -> None:
+        if not answer.done():
+            answer.set_result(found)
+
+    return settle
+
+
+def _path_hash(path: str) -> str:
+    return xxhash.xxh3_64_hexdigest(path.encode())
+
+
+def _slotlets(registers: Iterable[tuple[str, Register]], prefix_len: int) -> list[Slotlet]:
+    digests: dict[str, xxhash.xxh3_64] = {}
+    counts: dict[str, int] = {}
+    for path, register in registers:
+        if register.head is None:
+            continue
+        prefix = _path_hash(path)[:prefix_len]
+        digest = digests.setdefault(prefix, xxhash.xxh3_64())
+        digest.update(f"{path}\0{head_digest(register.head)}\0".encode())
+        counts[prefix] = counts.get(prefix, 0) + 1
+    return [Slotlet(prefix, digests[prefix].hexdigest(), counts[prefix]) for prefix in sorted(digests)]

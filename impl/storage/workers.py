@@ -1,0 +1,106 @@
+"""One step on its way to the disk, and the two threads that touch the registers' database.
+
+The threads are executors of one thread each: the writer commits a group at a time, the reader has a connection of its
+own. They know SQL and nothing of the protocol; who may be in a group is decided on the event loop (`registers.py`).
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import apsw
+
+from impl.model import Register
+from impl.protocol.acceptor import Step
+from impl.protocol.rules import HONEST, Rules
+from impl.storage import database
+
+Answer = TypeVar("Answer")
+
+
+class Done(Protocol):
+    def __call__(self, committed: Any, /) -> object: ...
+
+
+class Job:
+    """A step on its way to the disk. `number` is that of its durable event, 0 if it has none.
+
+    A step that was not taken waits here too, behind the steps it saw: its answer must not tell of a state before that
+    state is durable.
+    """
+
+    __slots__ = ("done", "encoded", "found", "number", "path", "size_bytes", "slot", "step")
+
+    def __init__(self, path: str, slot: int, found: Register, step: Step, done: Done) -> None:
+        self.path = path
+        self.slot = slot
+        self.found = found
+        self.step = step
+        self.done = done
+        self.number = 0
+        self.encoded = b""
+        head = step.register.head
+        self.size_bytes = len(head.body) if head is not None and head.body is not None else 0
+
+
+class Writer:
+    """Commits groups of steps, each with one fsync."""
+
+    def __init__(self, connection: apsw.Connection, rules: Rules = HONEST) -> None:
+        self._connection = connection
+        self._rules = rules
+        self._thread = ThreadPoolExecutor(1, "registers-writer")
+
+    def commit(self, loop: asyncio.AbstractEventLoop, group: Sequence[Job], prune: int) -> asyncio.Future[float]:
+        """Make a group durable, and forget the events up to number `prune`; done with the seconds its COMMIT took.
+
+        Fails with apsw.Error, and then nothing of the group is on disk.
+        """
+        return loop.run_in_executor(self._thread, self._commit, group, prune)
+
+    def reserve(self, loop: asyncio.AbstractEventLoop, count: int) -> asyncio.Future[int]:
+        """Done with the first of `count` ballot rounds that nobody was ever given, durably."""
+        return loop.run_in_executor(self._thread, self._reserve, count)
+
+    async def close(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait until what is under way is done."""
+        await loop.run_in_executor(self._thread, lambda: None)
+        self._thread.shutdown()
+
+    def _commit(self, group: Sequence[Job], prune: int) -> float:
+        # only the last state of each path is worth writing
+        in_order = reversed(group) if self._rules.oldest_of_group_wins else group
+        newest = {job.path: job for job in in_order if job.step.taken}
+        if not newest:
+            return 0.0
+        rows = [database.row_of(job.path, job.slot, job.step.register) for job in newest.values()]
+        events = [(job.number, job.encoded) for job in group if job.number]
+        return database.commit(self._connection, lambda: database.write(self._connection, rows, events, prune))
+
+    def _reserve(self, count: int) -> int:
+        first = database.get_number(self._connection, "rounds") + 1
+        database.commit(self._connection, lambda: database.set_number(self._connection, "rounds", first + count - 1))
+        return first
+
+
+class Reader:
+    """Answers queries on a connection that sees what was committed last: the one given, or one of its own to `file`."""
+
+    def __init__(self, file: Path, shared: apsw.Connection | None = None) -> None:
+        self._shared = shared
+        self._connection = shared or database.open_database(file, read_only=True)
+        self._thread = ThreadPoolExecutor(1, "registers-reader")
+
+    def ask(
+        self, loop: asyncio.AbstractEventLoop, query: Callable[[apsw.Connection], Answer]
+    ) -> asyncio.Future[Answer]:
+        """Done with what `query` returns; fails with apsw.Error."""
+        return loop.run_in_executor(self._thread, query, self._connection)
+
+    async def close(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait until what is under way is done."""
+        if self._shared is None:
+            await loop.run_in_executor(self._thread, self._connection.close)
+        self._thread.shutdown()

@@ -1,0 +1,271 @@
+"""Events out: one NDJSON file for each incarnation of a node, atomic with the state that the events describe.
+
+Two kinds of event come here. A *durable* one (an acceptor's step) is inserted in the same SQLite transaction as the
+register it changed (`impl/storage/registers.py`) and gets its line when the transaction is on disk. A *volatile* one
+gets its line when it happens. All lines are written by the event loop, so one counter numbers them without a hole, and
+`flush` writes them out before any message or answer that they enable.
+
+A kill can lose only lines that were not flushed. The durable ones among them are still in the database: the next
+incarnation completes the file with them (`complete`). So a trace says exactly what the disk says.
+
+With tracing off there is no file, ids are "" and everything here returns at once.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+import structlog
+
+from impl.errors import ConfigError
+from impl.model import Register
+from impl.protocol import events
+from impl.protocol.acceptor import known
+
+SCHEMA: Final = 1
+BUFFER_BYTES_MAX: Final = 256 * 1024
+"""Lines are also written out when so many have piled up, should nothing else ask for it."""
+
+log = structlog.get_logger(__name__)
+_encode = msgspec.json.Encoder().encode
+
+
+class Tracer(Protocol):
+    """What the rooms of a node know of tracing."""
+
+    enabled: bool
+
+    def emit(self, event: events.TraceEvent) -> str:
+        """A volatile event; returns its id."""
+        ...
+
+    def emit_durable(self, encoded: bytes, commit: int) -> str:
+        """An event whose transaction is on disk; `commit` is its number there."""
+        ...
+
+    def touch(self, path: str, found: Register) -> None:
+        """Say how this incarnation found the register, before its first event on it."""
+        ...
+
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
+
+    def abandon(self) -> None:
+        """Let go of the file without another byte, as a kill does."""
+        ...
+
+
+class NoTrace:
+    """Tracing is off."""
+
+    enabled = False
+
+    def emit(self, event: events.TraceEvent) -> str:
+        return ""
+
+    def emit_durable(self, encoded: bytes, commit: int) -> str:
+        return ""
+
+    def touch(self, path: str, found: Register) -> None:
+        return None
+
+    def flush(self) -> None:
+        return None
+
+    def close(self) -> None:
+        return None
+
+    def abandon(self) -> None:
+        return None
+
+
+class _Start(msgspec.Struct, tag_field="event", tag="Start"):
+    schema: int
+    cluster_id: str
+    nodes: tuple[str, ...]
+
+
+class _Stop(msgspec.Struct, tag_field="event", tag="Stop"):
+    pass
+
+
+class FileTrace:
+    """Writes `<directory>/<node>.<incarnation>.ndjson`. `flushed` is told the last durable event that is written."""
+
+    enabled = True
+
+    def __init__(
+        self, directory: Path, node_id: str, incarnation: int, now_ms: Callable[[], int], flushed: Callable[[int], None]
+    ) -> None:
+        self._writer = _Lines(trace_file(directory, node_id, incarnation), node_id, incarnation, seq=0)
+        self._incarnation = incarnation
+        self._now_ms = now_ms
+        self._flushed = flushed
+        self._last_commit = 0
+        # how many paths one incarnation touches bounds this; the first has nothing to say of what it found
+        self._touched: set[str] = set()
+
+    def start(self, cluster_id: str, nodes: tuple[str, ...]) -> None:
+        """The file's first line."""
+        self._writer.add(_encode(_Start(SCHEMA, cluster_id, nodes)), self._now_ms())
+        self.flush()
+
+    def emit(self, event: events.TraceEvent) -> str:
+        return self._writer.add(_encode(event), self._now_ms())
+
+    def emit_durable(self, encoded: bytes, commit: int) -> str:
+        self._last_commit = commit
+        return self._writer.add(encoded, self._now_ms(), commit)
+
+    def touch(self, path: str, found: Register) -> None:
+        if self._incarnation == 1 or path in self._touched:
+            return
+        self._touched.add(path)
+        self.emit(
+            events.Restart(
+                path=path,
+                promised=known(found.promised),
+                accepted=known(found.accepted),
+                generation=found.generation,
+                etag=found.head.etag if found.head else None,
+                deleted=found.head.deleted if found.head else False,
+            )
+        )
+
+    def flush(self) -> None:
+        if self._writer.flush() and self._last_commit:
+            self._flushed(self._last_commit)
+
+    def close(self) -> None:
+        """A clean end: the last line says so."""
+        self._writer.add(_encode(_Stop()), self._now_ms())
+        self.flush()
+        self._writer.close()
+
+    def abandon(self) -> None:
+        self._writer.close()
+
+
+class _Lines:
+    """Numbers lines and appends them to a file, many with one write. A file that takes no more ends the process."""
+
+    def __init__(self, file: Path, node_id: str, incarnation: int, seq: int) -> None:
+        try:
+            self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be written: {error.strerror}; check trace.directory") from None
+        self._file = file
+        self._prefix = f"{node_id}.{incarnation}."
+        self._begin = f'{{"node":"{node_id}","incarnation":{incarnation},"seq":'
+        self._seq = seq
+        self._lines: list[bytes] = []
+        self._size_bytes = 0
+
+    def add(self, encoded: bytes, time_ms: int, commit: int = 0) -> str:
+        """Add one line; `encoded` is the event's own JSON object, which is never empty. Returns the event's id."""
+        self._seq += 1
+        committed = f'"commit":{commit},' if commit else ""
+        line = f'{self._begin}{self._seq},"time_ms":{time_ms},{committed}'.encode() + encoded[1:] + b"\n"
+        self._lines.append(line)
+        self._size_bytes += len(line)
+        if self._size_bytes > BUFFER_BYTES_MAX:
+            self.flush()
+        return f"{self._prefix}{self._seq}"
+
+    def flush(self) -> bool:
+        """Write out what was added; False if there was nothing, or the file is closed."""
+        if not self._lines or self._descriptor < 0:
+            return False
+        view = memoryview(b"".join(self._lines))
+        self._lines.clear()
+        self._size_bytes = 0
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError as error:
+            # nothing may go on whose event is not out; a process that ends here is repaired by the next start
+            log.critical("the trace cannot be written; this process ends", file=str(self._file), error=error.strerror)
+            os._exit(1)
+        return True
+
+    def close(self) -> None:
+        """Lines that were not flushed are dropped."""
+        self._lines.clear()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def trace_file(directory: Path, node_id: str, incarnation: int) -> Path:
+    """Where a node's incarnation writes its trace."""
+    return directory / f"{node_id}.{incarnation}.ndjson"
+
+
+_SEQ: Final = re.compile(rb'^\{"node":"[^"]*","incarnation":\d+,"seq":(\d+),"time_ms":(\d+),(?:"commit":(\d+),)?')
+TAIL_BYTES: Final = 4 * 1024 * 1024
+
+
+def complete(directory: Path, node_id: str, incarnation: int, durable: Iterable[tuple[int, bytes]]) -> int:
+    """Complete the trace of a killed incarnation with the durable events that its kill kept from the file.
+
+    `durable` are the events in the database, by number. A line that the kill tore is cut off first. Returns how many
+    lines were added. An incarnation that never wrote a line is left without a file.
+    """
+    file = trace_file(directory, node_id, incarnation)
+    if not file.exists():
+        return 0
+    _cut_torn_line(file)
+    if file.stat().st_size == 0:
+        file.unlink()
+        return 0
+    seq, time_ms, commit = _last_line(file)
+    lines = _Lines(file, node_id, incarnation, seq)
+    added = 0
+    for number, encoded in durable:
+        if number > commit:
+            lines.add(encoded, time_ms, number)
+            added += 1
+    lines.flush()
+    lines.close()
+    return added
+
+
+def _cut_torn_line(file: Path) -> None:
+    with file.open("r+b") as opened:
+        size_bytes = opened.seek(0, os.SEEK_END)
+        opened.seek(max(0, size_bytes - TAIL_BYTES))
+        tail = opened.read()
+        end = tail.rfind(b"\n") + 1
+        if end < len(tail):
+            opened.truncate(size_bytes - len(tail) + end)
+
+
+def _last_line(file: Path) -> tuple[int, int, int]:
+    """seq and time of the last line, and the highest number of a durable event (they are in order)."""
+    with file.open("rb") as opened:
+        size_bytes = opened.seek(0, os.SEEK_END)
+        position = max(0, size_bytes - TAIL_BYTES)
+        while True:
+            opened.seek(position)
+            last, commit = _scan_back(opened.read(), whole=position == 0)
+            if last is not None and (commit or position == 0):
+                return last[0], last[1], commit
+            if position == 0:
+                return 0, 0, 0
+            position = max(0, position - TAIL_BYTES)
+
+
+def _scan_back(text: bytes, whole: bool) -> tuple[tuple[int, int] | None, int]:
+    lines = text.splitlines()
+    last: tuple[int, int] | None = None
+    for line in reversed(lines if whole else lines[1:]):
+        found = _SEQ.match(line)
+        if found is None:
+            continue
+        last = last or (int(found[1]), int(found[2]))
+        if found[3]:
+            return last, int(found[3])
+    return last, 0
