@@ -1,0 +1,157 @@
+"""Frames between nodes: how they lie on the wire, and how bytes become frames again. No sockets here.
+
+A frame is a header (length of the payload, request id, kind) and a payload in MessagePack. The id is outside the
+payload, so that one request to several nodes is encoded once. After PUT_PART and PART_FOLLOWS the bytes of the part
+follow as they are: nothing is encoded, or copied, that is 8 MiB long.
+"""
+
+import struct
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+from impl.model import PART_BYTES, Register
+from impl.protocol.messages import Accept, Failure, Prepare, Read, Refusal, State
+
+HEADER: Final = struct.Struct("!IIB")
+PAYLOAD_BYTES_MAX: Final = 64 * 1024 * 1024
+"""A page of 1,000 heads with long lists of parts is the largest payload; anything longer is not one of ours."""
+PIECE_BYTES: Final = 256 * 1024
+
+
+class Kind(IntEnum):
+    """What a payload is; the comment is its type."""
+
+    ASK = 1  # Prepare | Accept | Read
+    ANSWER = 2  # State | Refusal | Failure
+    SCAN = 3  # Scan
+    ROWS = 4  # Rows
+    PUT_PART = 5  # PartHeader, then the part's bytes
+    STORED = 6  # Stored
+    GET_PART = 7  # PartHeader (size unknown: 0)
+    PART_FOLLOWS = 8  # PartHeader, then the part's bytes
+    FAILED = 9  # Failure: answers SCAN, PUT_PART and GET_PART
+    PING = 10  # Hello
+    PONG = 11  # Hello
+
+
+class Scan(msgspec.Struct, frozen=True, array_like=True):
+    """Ask for up to `limit` registers of paths that start with `prefix` and follow `after`."""
+
+    prefix: str
+    after: str | None
+    limit: int
+
+
+class Rows(msgspec.Struct, frozen=True, array_like=True):
+    """Registers without bodies, by their paths' bytes."""
+
+    registers: list[tuple[str, Register]]
+
+
+class PartHeader(msgspec.Struct, frozen=True, array_like=True):
+    slot: int
+    digest: str
+    size_bytes: int
+
+
+class Stored(msgspec.Struct, frozen=True, array_like=True):
+    reused: bool
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True):
+    """Who speaks: sent to see whether the other side still listens."""
+
+    node: str
+    incarnation: int
+
+
+encode: Final = msgspec.msgpack.Encoder().encode
+decode_ask: Final = msgspec.msgpack.Decoder(Prepare | Accept | Read).decode
+decode_answer: Final = msgspec.msgpack.Decoder(State | Refusal | Failure).decode
+decode_scan: Final = msgspec.msgpack.Decoder(Scan).decode
+decode_rows: Final = msgspec.msgpack.Decoder(Rows).decode
+decode_part: Final = msgspec.msgpack.Decoder(PartHeader).decode
+decode_stored: Final = msgspec.msgpack.Decoder(Stored).decode
+decode_failure: Final = msgspec.msgpack.Decoder(Failure).decode
+decode_hello: Final = msgspec.msgpack.Decoder(Hello).decode
+
+Frame = tuple[Kind, int, bytes, list[bytes]]
+"""Kind, request id, payload, and the chunks of the part that followed (empty for most kinds)."""
+
+
+def frame(kind: Kind, request_id: int, payload: bytes) -> bytes:
+    return HEADER.pack(len(payload), request_id, kind) + payload
+
+
+def pieces(part: bytes) -> list[memoryview]:
+    """A part in pieces small enough to stop between them when the other side does not keep up; nothing is copied."""
+    view = memoryview(part)
+    return [view[at : at + PIECE_BYTES] for at in range(0, len(part), PIECE_BYTES)]
+
+
+class BadFrame(Exception):
+    """The bytes are no frames of ours; the connection cannot go on."""
+
+
+class Frames:
+    """Turns bytes as they come into whole frames."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._waiting: tuple[Kind, int, bytes] | None = None
+        self._chunks: list[bytes] = []
+        self._missing = 0
+
+    def feed(self, received: bytes) -> Iterator[Frame]:
+        """The frames that these bytes complete; raises BadFrame."""
+        if self._missing:
+            if len(received) < self._missing:
+                self._chunks.append(received)
+                self._missing -= len(received)
+                return
+            at = self._missing
+            yield self._with_part(received[:at])
+        else:
+            at = 0
+            if self._rest:
+                received = self._rest + received
+        while True:
+            if len(received) - at < HEADER.size:
+                break
+            length, request_id, number = HEADER.unpack_from(received, at)
+            if length > PAYLOAD_BYTES_MAX:
+                raise BadFrame(f"a payload of {length} bytes")
+            end = at + HEADER.size + length
+            if len(received) < end:
+                break
+            try:
+                kind = Kind(number)
+            except ValueError:
+                raise BadFrame(f"a frame of kind {number}") from None
+            payload = received[at + HEADER.size : end]
+            at = end
+            if kind not in (Kind.PUT_PART, Kind.PART_FOLLOWS):
+                yield kind, request_id, payload, []
+                continue
+            size_bytes = decode_part(payload).size_bytes
+            if not 0 <= size_bytes <= PART_BYTES:
+                raise BadFrame(f"a part of {size_bytes} bytes")
+            self._waiting, self._missing = (kind, request_id, payload), size_bytes
+            piece = received[at : at + self._missing]
+            at += len(piece)
+            if len(piece) < self._missing:
+                self._chunks.append(piece)
+                self._missing -= len(piece)
+                break
+            yield self._with_part(piece)
+        self._rest = received[at:]
+
+    def _with_part(self, last: bytes) -> Frame:
+        assert self._waiting is not None
+        kind, request_id, payload = self._waiting
+        chunks = [chunk for chunk in (*self._chunks, last) if chunk]
+        self._waiting, self._chunks, self._missing = None, [], 0
+        return kind, request_id, payload, chunks
