@@ -1,0 +1,216 @@
+"""The internal API, under /internal/v1 (native-api.md; feature A4): this replica's own records, for nodes and tools.
+
+Every request proves that it knows the cluster's secret (`impl/cluster/secret.py`); a client's key never opens it.
+"""
+
+import hashlib
+import re
+from typing import Final, Protocol
+
+import msgspec
+
+from impl.api import arguments
+from impl.api.http.exchange import Answer, Handler, Operation, Request, json_answer
+from impl.api.http.routes import Route
+from impl.api.node_face import Replica
+from impl.cluster.secret import Secret
+from impl.errors import DigestMismatch, InvalidArgument, NeverWritten, NotYetBuilt, TooLarge
+from impl.model import PART_BYTES, VIRGIN, Ballot, Head, Register, head_digest, slot_of
+
+PREFIX: Final = "/internal/v1"
+PREFIXES_MAX: Final = 4096
+DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+HEX: Final = re.compile(r"[0-9a-f]{1,4}")
+
+
+class HeadRecord(msgspec.Struct, frozen=True):
+    """A replica's own record of a path. Ballots are [round, node id], null for none; `kind` null: never written."""
+
+    path: str
+    slot_id: int
+    promised: Ballot | None
+    accepted: Ballot | None
+    kind: str | None
+    generation: int
+    digest: str | None
+
+
+class PartStored(msgspec.Struct, frozen=True):
+    sha256: str
+    size_bytes: int
+    reused: bool
+
+
+class SlotletItem(msgspec.Struct, frozen=True):
+    prefix: str
+    digest: str
+    objects: int
+
+
+class SlotletsAnswer(msgspec.Struct, frozen=True):
+    slot_id: int
+    prefix_len: int
+    slotlets: list[SlotletItem]
+
+
+class HeadsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    prefixes: list[str]
+
+
+class HeadBrief(msgspec.Struct, frozen=True):
+    kind: str
+    generation: int
+    digest: str | None
+
+
+class HeadsAnswer(msgspec.Struct, frozen=True):
+    slot_id: int
+    heads: dict[str, HeadBrief]
+
+
+class Clock(Protocol):
+    """The part of the clock door that this room needs."""
+
+    def now_ms(self) -> int: ...
+
+
+class InternalApi:
+    """The operations of A4 on this node's own store."""
+
+    def __init__(self, replica: Replica, secret: Secret, clock: Clock, total_slots: int) -> None:
+        self._replica = replica
+        self._secret = secret
+        self._clock = clock
+        self._total_slots = total_slots
+
+    def routes(self) -> tuple[Route, ...]:
+        """Where each operation is served."""
+        slot = PREFIX + r"/slots/[^/]+"
+
+        def route(name: str, method: str, handle: Handler) -> dict[str, Operation]:
+            return {method: Operation(f"internal_{name}", self._guarded(handle))}
+
+        parts = route("part_put", "PUT", self.put_part) | route("part_get", "GET", self.get_part)
+        return (
+            Route(slot + "/heads/.+", route("head", "GET", self.head)),
+            Route(slot + "/parts/[^/]+", parts),
+            Route(slot + "/heal/slotlets", route("slotlets", "GET", self.slotlets)),
+            Route(slot + "/heal/heads", route("heads", "POST", self.heads)),
+            Route(slot + "/heal/repair", route("repair", "POST", self.repair)),
+        )
+
+    def _guarded(self, handle: Handler) -> Handler:
+        """`handle`, for those who know the secret, once the body is read and is the one they signed."""
+
+        async def guarded(request: Request) -> Answer:
+            target = f"{request.path}?{request.query}" if request.query else request.path
+            digest = self._secret.check(request.method, target, request.headers, self._clock.now_ms())
+            body = await read_body(request, PART_BYTES)
+            if hashlib.sha256(body).hexdigest() != digest:
+                raise DigestMismatch("the body is not the one that was signed; nothing was done")
+            request.body = body
+            return await handle(request)
+
+        return guarded
+
+    async def head(self, request: Request) -> Answer:
+        """This replica's own record of a path, without asking anyone else."""
+        slot, rest = self._slot(request)
+        path = arguments.object_path(rest.removeprefix("heads/"))
+        if slot_of(path, self._total_slots) != slot:
+            belongs = slot_of(path, self._total_slots)
+            raise InvalidArgument(f"{path!r} is not in slot {slot}; it is in slot {belongs}")
+        register = await self._replica.register(slot, path)
+        if register == VIRGIN:
+            raise NeverWritten(f"this replica has no record of {path!r}")
+        return json_answer(200, _record(path, slot, register))
+
+    async def put_part(self, request: Request) -> Answer:
+        """Keep one part."""
+        slot, rest = self._slot(request)
+        digest = _digest(rest)
+        assert isinstance(request.body, bytes)
+        if hashlib.sha256(request.body).hexdigest() != digest:
+            raise DigestMismatch(f"the body's SHA-256 is not {digest}; the part was not stored")
+        reused = await self._replica.put_part(slot, digest, [request.body])
+        return json_answer(200 if reused else 201, PartStored(digest, len(request.body), reused))
+
+    async def get_part(self, request: Request) -> Answer:
+        """The bytes of one part, checked against its digest."""
+        slot, rest = self._slot(request)
+        digest = _digest(rest)
+        part = await self._replica.get_part(slot, digest)
+        if part is None:
+            raise NeverWritten(f"this replica has no part {digest} in slot {slot}")
+        return Answer(200, (("Content-Type", "application/octet-stream"),), part, len(part))
+
+    async def slotlets(self, request: Request) -> Answer:
+        """Digests of the slot's heads, by hash prefix: equal digests need no comparing."""
+        slot, _ = self._slot(request)
+        text = arguments.query_arguments(request.query).get("prefix_len", "2")
+        if text not in ("1", "2", "3", "4"):
+            raise InvalidArgument(f"prefix_len is {text[:80]!r}; use 1 to 4")
+        found = await self._replica.slotlets(slot, int(text))
+        items = [SlotletItem(slotlet.prefix, slotlet.digest, slotlet.objects) for slotlet in found]
+        return json_answer(200, SlotletsAnswer(slot, int(text), items))
+
+    async def heads(self, request: Request) -> Answer:
+        """What is under these hash prefixes, path by path."""
+        slot, _ = self._slot(request)
+        assert isinstance(request.body, bytes)
+        try:
+            asked = msgspec.json.decode(request.body, type=HeadsRequest)
+        except msgspec.DecodeError as error:
+            raise InvalidArgument(f'the body must be {{"prefixes": ["00", ...]}}: {error}') from None
+        wrong = [prefix for prefix in asked.prefixes if not HEX.fullmatch(prefix)]
+        if wrong or len(asked.prefixes) > PREFIXES_MAX:
+            raise InvalidArgument(f"give up to {PREFIXES_MAX} prefixes, each 1 to 4 lower-case hex digits: {wrong[:3]}")
+        found = await self._replica.heads(slot, asked.prefixes)
+        heads = {path: HeadBrief(_kind(head), head.generation, head_digest(head)) for path, head in found}
+        return json_answer(200, HeadsAnswer(slot, heads))
+
+    async def repair(self, request: Request) -> Answer:
+        """Healing is a later row of the table."""
+        self._slot(request)
+        raise NotYetBuilt("repair is not there yet: replicas converge when their paths are next read or written")
+
+    def _slot(self, request: Request) -> tuple[int, str]:
+        """The slot in the URL, and what comes after it."""
+        text, _, rest = request.path.removeprefix(f"{PREFIX}/slots/").partition("/")
+        if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < self._total_slots):
+            raise InvalidArgument(f"the slot is {text[:80]!r}; use 0 to {self._total_slots - 1}")
+        return int(text), rest
+
+
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """All of a body that must be small. Raises TooLarge above the limit, before reading if the length is announced."""
+    body = request.body
+    if isinstance(body, bytes):
+        return body
+    if body.size_bytes is not None and body.size_bytes > limit_bytes:
+        raise TooLarge(f"the body has {body.size_bytes} bytes; at most {limit_bytes} are allowed here")
+    return await body.read_all(limit_bytes)
+
+
+def _digest(rest: str) -> str:
+    digest = rest.removeprefix("parts/")
+    if not DIGEST.fullmatch(digest):
+        raise InvalidArgument(f"{digest[:80]!r} does not name a part; use its SHA-256 as 64 lower-case hex digits")
+    return digest
+
+
+def _record(path: str, slot: int, register: Register) -> HeadRecord:
+    head = register.head
+    return HeadRecord(
+        path=path,
+        slot_id=slot,
+        promised=register.promised or None,
+        accepted=register.accepted or None,
+        kind=_kind(head) if head else None,
+        generation=register.generation,
+        digest=head_digest(head) if head else None,
+    )
+
+
+def _kind(head: Head) -> str:
+    return "tombstone" if head.deleted else "meta"

@@ -1,0 +1,142 @@
+"""The node as its APIs see it: put, delete, head, body, list. No protocol edges, no wiring; linearizable per path."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import msgspec
+
+from impl.doors import Clock, Random
+from impl.errors import InvalidArgument
+from impl.model import Head, ReplicaSet
+from impl.node.coordinator import Coordinator, Locate
+from impl.node.lister import Lister, Listing
+from impl.node.reader import Reader
+from impl.node.uploads import Body, BodySource, Uploads, inline
+from impl.protocol.change import Change, Condition
+from impl.protocol.events import Outcome
+from impl.protocol.rules import HONEST, Rules
+
+LIST_LIMIT_MAX = 1000
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What a put or delete came to. For `refused`, generation and etag are those found."""
+
+    outcome: Outcome
+    slot: int
+    generation: int
+    etag: str | None
+    size_bytes: int
+    deleted: bool
+    committed_replicas: int
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A node of the cluster as this one sees it; for routing and people, never for safety."""
+
+    node_id: str
+    address: str
+    status: str
+    incarnation: int | None
+
+
+class Node:
+    """One node's operations."""
+
+    def __init__(
+        self,
+        node_id: str,
+        cluster_id: str,
+        incarnation: int,
+        coordinator: Coordinator,
+        reader: Reader,
+        lister: Lister,
+        uploads: Uploads,
+        locate: Locate,
+        members: Callable[[], Sequence[Member]],
+        clock: Clock,
+        random: Random,
+        rules: Rules = HONEST,
+    ) -> None:
+        self.node_id = node_id
+        self.cluster_id = cluster_id
+        self.incarnation = incarnation
+        self._coordinator = coordinator
+        self._reader = reader
+        self._lister = lister
+        self._uploads = uploads
+        self._locate = locate
+        self._members = members
+        self._clock = clock
+        self._random = random
+        self._rules = rules
+
+    def locate(self, path: str) -> tuple[int, ReplicaSet]:
+        """The slot of a path and the nodes that hold it."""
+        return self._locate(path)
+
+    def members(self) -> Sequence[Member]:
+        """All nodes of the cluster, this one included."""
+        return self._members()
+
+    def not_ready(self) -> str | None:
+        """Why requests cannot be served yet; None once they can."""
+        return None
+
+    async def put(
+        self, path: str, body: bytes | BodySource, *, condition: Condition, write_id: str | None, content_type: str
+    ) -> Written:
+        """Write an object; acknowledged once a write quorum has it fsynced, its parts first."""
+        slot, group = self._locate(path)
+        stored: Body = inline(body) if isinstance(body, bytes) else await self._uploads.store(body, slot, group)
+        change = Change(
+            operation="put",
+            write_id=write_id or self._random.token(),
+            condition=condition,
+            etag=stored.etag,
+            size_bytes=stored.size_bytes,
+            content_type=content_type,
+            updated_at_ms=self._clock.now_ms(),
+            body=stored.body,
+            parts=stored.parts,
+        )
+        return await self._change(path, slot, change)
+
+    async def delete(self, path: str, *, condition: Condition, write_id: str | None) -> Written:
+        """Leave a tombstone; nothing to do (and `unchanged`) where there is no live object."""
+        change = Change(
+            operation="delete",
+            write_id=write_id or self._random.token(),
+            condition=condition,
+            updated_at_ms=self._clock.now_ms(),
+        )
+        return await self._change(path, self._locate(path)[0], change)
+
+    async def head(self, path: str) -> Head | None:
+        """The path's head: None if never written, `deleted` for a tombstone; with its inline body, if it has one."""
+        return await self._reader.head(path)
+
+    def body(self, path: str, head: Head, start: int, end: int) -> AsyncIterator[bytes | memoryview]:
+        """The bytes [start, end) of a body that is in parts; never a byte that does not match its digest."""
+        slot, group = self._locate(path)
+        return self._uploads.read(slot, group, head, start, end)
+
+    async def list(self, prefix: str, limit: int, after: str | None, include_deleted: bool) -> Listing:
+        """A page of paths with their heads, in the order of their UTF-8 bytes."""
+        if not 1 <= limit <= LIST_LIMIT_MAX:
+            raise InvalidArgument(f"limit is {limit}; use 1 to {LIST_LIMIT_MAX}")
+        return await self._lister.page(prefix, limit, after, include_deleted)
+
+    async def _change(self, path: str, slot: int, change: Change) -> Written:
+        chosen = await self._coordinator.run(path, change)
+        applied, head = chosen.result.applied, chosen.result.head
+        told = head if self._rules.replay_tells_newest else applied or head
+        etag_of = chosen.found if self._rules.etag_of_previous else told
+        return Written(
+            outcome=chosen.outcome,
+            slot=slot,
+            generation=told.generation if told else 0,
+            etag=etag_of.etag if etag_of else None,
+            size_bytes=told.size_bytes if told else 0,
+            deleted=told.deleted if told else False,
+            committed_replicas=chosen.committed_replicas,
+        )

@@ -1,0 +1,114 @@
+"""Quorum reads: one round trip and no writes where replicas agree, a full round where something is half done.
+
+Spec: Report, Read. What is decided is `ReadTally` in `impl/protocol/proposer.py`.
+"""
+
+import asyncio
+from functools import partial
+
+from impl.cluster.peers import Peers
+from impl.errors import AmberioError
+from impl.model import Ballot, Head, ReplicaSet
+from impl.node.coordinator import Coordinator, Locate
+from impl.node.limits import Timing
+from impl.node.replica import Replica
+from impl.protocol import events
+from impl.protocol.acceptor import known
+from impl.protocol.change import READ
+from impl.protocol.messages import Read, Reply, State
+from impl.protocol.proposer import ReadTally
+from impl.protocol.rules import Rules
+from impl.trace import Tracer
+
+
+class Reader:
+    """Answers what the head of a path is, linearizably."""
+
+    def __init__(
+        self,
+        node_id: str,
+        incarnation: int,
+        replica: Replica,
+        peers: Peers,
+        tracer: Tracer,
+        coordinator: Coordinator,
+        locate: Locate,
+        timing: Timing,
+        rules: Rules,
+    ) -> None:
+        self._node_id = node_id
+        self._prefix = f"{node_id}.{incarnation}.r"
+        self._count = 0
+        self._replica = replica
+        self._peers = peers
+        self._tracer = tracer
+        self._coordinator = coordinator
+        self._locate = locate
+        self._timing = timing
+        self._rules = rules
+
+    async def head(self, path: str) -> Head | None:
+        """The head of the path, None if it was never written; raises NoQuorum when too few replicas answer."""
+        _, group = self._locate(path)
+        self._count += 1
+        read = f"{self._prefix}{self._count}"
+        decided = await self._ask(path, group, read)
+        if decided is None:
+            return (await self._coordinator.run(path, READ)).result.head
+        accepted, agreeing = decided
+        if self._tracer.enabled:
+            self._say(path, group, read, accepted, agreeing)
+        own = agreeing.get(self._node_id)
+        if own is not None:
+            return own.head
+        return await self._whole(path, accepted, agreeing)
+
+    async def _ask(self, path: str, group: ReplicaSet, read: str) -> tuple[Ballot, dict[str, State]] | None:
+        tally = ReadTally(group, self._rules)
+        verdict: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def count(node: str, reply: Reply | AmberioError) -> None:
+            reached = tally.add(node, reply)
+            if reached is not None and not verdict.done():
+                verdict.set_result(reached == "quorum")
+
+        others = tuple(node for node in group.nodes if node != self._node_id)
+        if others and not (self._rules.stale_local_read and len(others) < len(group.nodes)):
+            self._peers.start(others, Read(path, read), self._timing.step_s, count)
+        if len(others) < len(group.nodes):
+            self._replica.handle(Read(path, read, body=True), partial(count, self._node_id))
+        return tally.decided if await verdict else None
+
+    def _say(self, path: str, group: ReplicaSet, read: str, accepted: Ballot, agreeing: dict[str, State]) -> None:
+        head = next(iter(agreeing.values())).head
+        self._tracer.emit(
+            events.ReadQuorum(
+                path=path,
+                cause=tuple(state.event for state in agreeing.values() if state.event),
+                read=read,
+                replicas=group.nodes,
+                preferred=group.preferred,
+                write_quorum=group.write_quorum,
+                counted=tuple(agreeing),
+                accepted=known(accepted),
+                generation=head.generation if head else 0,
+            )
+        )
+
+    async def _whole(self, path: str, accepted: Ballot, agreeing: dict[str, State]) -> Head | None:
+        """The head with its inline body, from a replica that has it; our own does not agree, or we are none."""
+        head = next(iter(agreeing.values())).head
+        if head is None or head.deleted or head.parts or head.size_bytes == 0:
+            return head
+        for node in agreeing:
+            reply = await self._fetch(node, path)
+            if isinstance(reply, State) and reply.accepted == accepted:
+                return reply.head
+        return (await self._coordinator.run(path, READ)).result.head
+
+    async def _fetch(self, node: str, path: str) -> Reply | AmberioError:
+        reply: asyncio.Future[Reply | AmberioError] = asyncio.get_running_loop().create_future()
+        self._count += 1
+        request = Read(path, f"{self._prefix}{self._count}", body=True)
+        self._peers.start((node,), request, self._timing.step_s, lambda _, answer: reply.set_result(answer))
+        return await reply

@@ -1,0 +1,88 @@
+"""The node as a replica: answers what coordinators ask, from its own disk and with its own word.
+
+A step is durable, and its event is out, before its answer goes. The rules are `impl/protocol/acceptor.py`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from impl.errors import AmberioError, DiskFull, NeverWritten, NotReady, Overloaded
+from impl.model import Register
+from impl.protocol.acceptor import on_accept, on_prepare, on_read
+from impl.protocol.messages import Failure, Prepare, Read, Refusal, Reply, Request, State
+from impl.protocol.rules import Rules
+from impl.storage.database import without_body
+from impl.storage.registers import Committed, RegisterStore
+from impl.trace import Tracer
+
+Respond = Callable[[Reply], None]
+
+
+class Replica:
+    """This node's acceptors."""
+
+    def __init__(self, store: RegisterStore, tracer: Tracer, slot_of: Callable[[str], int], rules: Rules) -> None:
+        self._store = store
+        self._tracer = tracer
+        self._slot_of = slot_of
+        self._rules = rules
+
+    def handle(self, request: Request, respond: Respond) -> None:
+        """Answer one request of a coordinator, ours or another node's; `respond` is called exactly once."""
+        if isinstance(request, Read):
+            self._read(request, respond)
+            return
+        if isinstance(request, Prepare):
+            decide = partial(on_prepare, request=request, rules=self._rules)
+            with_head = True
+        else:
+            decide = partial(on_accept, request=request, rules=self._rules)
+            with_head = False
+        slot = self._slot_of(request.path)
+        self._store.apply_then(request.path, slot, decide, partial(_answer, respond, with_head))
+
+    async def scan(self, prefix: str, after: str | None, limit: int) -> list[tuple[str, Register]]:
+        """Our own registers, without bodies, that start with `prefix` and follow `after`."""
+        return await self._store.scan(prefix, after, limit)
+
+    def failure(self, error: AmberioError) -> Failure:
+        """An error of ours as the other node is told it."""
+        return failure(error)
+
+    def _read(self, request: Read, respond: Respond) -> None:
+        register = self._store.cached(request.path)
+        if register is not None:
+            self._report(request, respond, register)
+            return
+        self._store.read_then(request.path, partial(self._report, request, respond))
+
+    def _report(self, request: Read, respond: Respond, register: Register | AmberioError) -> None:
+        if isinstance(register, AmberioError):
+            respond(failure(register))
+            return
+        event = ""
+        if self._tracer.enabled:
+            self._tracer.touch(request.path, register)
+            event = self._tracer.emit(on_read(register, request))
+        head = register.head
+        if head is not None and head.body is not None and not request.body:
+            head = without_body(head)
+        respond(State(register.promised, register.accepted, head, event))
+
+
+def failure(error: AmberioError) -> Failure:
+    """An error of ours as the other node is told it."""
+    reasons = {DiskFull: "disk_full", Overloaded: "overloaded", NotReady: "draining", NeverWritten: "not_found"}
+    return Failure(reasons.get(type(error), "io_error"), str(error))
+
+
+def _answer(respond: Respond, with_head: bool, committed: Committed | AmberioError) -> None:
+    if isinstance(committed, AmberioError):
+        respond(failure(committed))
+        return
+    register = committed.register
+    if not committed.taken:
+        respond(Refusal(register.promised, committed.event_id))
+        return
+    # whoever asked to accept knows the head it sent, so only a promise carries it back
+    respond(State(register.promised, register.accepted, register.head if with_head else None, committed.event_id))

@@ -1,0 +1,254 @@
+"""Wires one node: opens its disk, completes its last trace, builds the rooms in order, and closes them in reverse."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+from prometheus_client.registry import Collector
+
+from impl.cluster.link import LinkCounters
+from impl.cluster.metrics import LinkMetrics
+from impl.cluster.peers import Peers, Who
+from impl.cluster.registry.embedded import Cluster
+from impl.cluster.secret import Secret
+from impl.cluster.serving import PeerServer, Upgraded
+from impl.cluster.wire import Hello
+from impl.config import NodeSettings, Settings
+from impl.doors import Clock, Disk, Network, Random, RealClock, RealDisk, RealNetwork, RealRandom
+from impl.errors import ConfigError
+from impl.model import ReplicaSet, slot_of
+from impl.node.coordinator import Coordinator, Locate
+from impl.node.limits import Timing
+from impl.node.lister import Lister
+from impl.node.local import Local
+from impl.node.node import Member, Node
+from impl.node.reader import Reader
+from impl.node.replica import Replica
+from impl.node.rounds import Rounds
+from impl.node.uploads import Uploads
+from impl.protocol.rules import broken
+from impl.storage.layout import Layout, Lock
+from impl.storage.parts import PartStore
+from impl.storage.registers import RegisterStore
+from impl.trace import FileTrace, NoTrace, Tracer, complete
+
+
+class Release(Protocol):
+    """A lock that is held."""
+
+    def release(self) -> None: ...
+
+
+class Running:
+    """A node that runs. `failed` is set when its disk has failed, and it must stop."""
+
+    def __init__(
+        self,
+        node: Node,
+        replica: Local,
+        tracer: Tracer,
+        store: RegisterStore,
+        parts: PartStore,
+        peers: Peers,
+        server: PeerServer,
+        lock: Release,
+        collectors: Sequence[Collector],
+    ) -> None:
+        self.node = node
+        self.replica = replica
+        self.flush: Callable[[], None] = tracer.flush
+        self.collectors = tuple(collectors)
+        self.failed = store.failed
+        self._tracer = tracer
+        self._store = store
+        self._parts = parts
+        self._peers = peers
+        self._server = server
+        self._lock = lock
+
+    def rpc(self, request: Upgraded, transport: asyncio.Transport, leftover: bytes) -> None:
+        """Take over a connection on which another node wants to speak frames; raises Unauthorised."""
+        self._server.upgrade(request, transport, leftover)
+
+    async def close(self) -> None:
+        """Hang up, finish what is on its way to the disk, end the trace, let go of the directory."""
+        self._server.close()
+        await self._peers.close()
+        await self._parts.close()
+        await self._store.close()
+        self._tracer.close()
+        self._lock.release()
+
+    def abandon(self) -> None:
+        """Let go of the files without another byte or word, as a kill does; for a simulator."""
+        self._tracer.abandon()
+        self._store.abandon()
+        self._lock.release()
+
+
+class Doors:
+    """What comes in from outside; the real ones unless a simulator brings its own. `lock` takes a data directory."""
+
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        random: Random | None = None,
+        disk: Disk | None = None,
+        network: Network | None = None,
+        lock: Callable[[Path], Release] = Lock,
+    ) -> None:
+        self.clock = clock or RealClock()
+        self.random = random or RealRandom()
+        self.disk = disk or RealDisk()
+        self.network = network or RealNetwork()
+        self.lock = lock
+
+
+async def start_node(
+    settings: Settings,
+    cluster: Cluster,
+    node_id: str,
+    log: structlog.stdlib.BoundLogger,
+    doors: Doors | None = None,
+) -> Running:
+    """Start one node; it dials the others in the background. Raises ConfigError if its disk cannot be used."""
+    doors = doors or Doors()
+    me = settings.node(node_id)
+    rules = broken(settings.mutants)
+    layout = Layout(me.disks[0].path)
+    with ExitStack() as undo:
+        lock = doors.lock(layout.directory)
+        undo.callback(lock.release)
+        disk = doors.disk
+        store = RegisterStore(layout.database, settings.limits.cache_bytes, rules, disk.vfs, disk.log_pages_max)
+        undo.callback(store.abandon)
+        tracer = _open_trace(settings, cluster, node_id, store, doors.clock, log)
+        undo.callback(tracer.abandon)
+        store.start(asyncio.get_running_loop(), tracer)
+        rounds = Rounds(node_id, store, rules)
+        await rounds.open()
+        undo.pop_all()
+
+    locate = _locator(cluster)
+    timing = Timing(request_s=settings.limits.request_s)
+    parts = PartStore(layout, doors.disk, rules)
+    replica = Replica(store, tracer, lambda path: slot_of(path, cluster.wanted.total_slots), rules)
+    counters = LinkCounters()
+    secret = Secret(settings.auth.cluster_secret)
+    peers = Peers(
+        Who(node_id, store.incarnation, cluster.cluster_id),
+        _addresses(settings, node_id),
+        secret,
+        doors.clock,
+        doors.random,
+        doors.network,
+        counters,
+        tracer.flush,
+    )
+    server = PeerServer(
+        Hello(node_id, store.incarnation),
+        cluster.cluster_id,
+        secret,
+        replica,
+        parts,
+        doors.clock,
+        counters,
+        tracer.flush,
+        peers.heard_from,
+    )
+    coordinator = Coordinator(
+        node_id, store, replica, peers, tracer, rounds, locate, doors.clock, doors.random, timing, rules
+    )
+    reader = Reader(node_id, store.incarnation, replica, peers, tracer, coordinator, locate, timing, rules)
+    lister = Lister(node_id, cluster.node_ids, store, peers, reader, locate, timing, rules)
+    uploads = Uploads(node_id, parts, peers, timing, settings.limits.object_bytes_max, rules)
+    members = _members(settings.nodes, me, store.incarnation, peers)
+    node = Node(
+        node_id,
+        cluster.cluster_id,
+        store.incarnation,
+        coordinator,
+        reader,
+        lister,
+        uploads,
+        locate,
+        members,
+        doors.clock,
+        doors.random,
+        rules,
+    )
+    peers.open()
+    collectors = (store.metrics, parts, LinkMetrics(counters))
+    return Running(node, Local(store, parts), tracer, store, parts, peers, server, lock, collectors)
+
+
+def _open_trace(
+    settings: Settings,
+    cluster: Cluster,
+    node_id: str,
+    store: RegisterStore,
+    clock: Clock,
+    log: structlog.stdlib.BoundLogger,
+) -> Tracer:
+    if not settings.trace.enabled:
+        store.begin()
+        return NoTrace()
+    directory = settings.trace.directory
+    assert directory is not None  # the configuration refuses tracing without one
+    _make(directory)
+    added = complete(directory, node_id, store.incarnation - 1, store.durable_events())
+    if added:
+        log.info("completed the trace of the last incarnation", events=added)
+    store.begin()
+    tracer = FileTrace(directory, node_id, store.incarnation, clock.now_ms, store.prune_events)
+    tracer.start(cluster.cluster_id, cluster.node_ids)
+    return tracer
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be made: {error.strerror}; check trace.directory") from None
+
+
+def _locator(cluster: Cluster) -> Locate:
+    """path -> its slot and replica set; the sets are made once."""
+    groups = [ReplicaSet(nodes, cluster.write_quorum) for nodes in cluster.table]
+    total_slots = cluster.wanted.total_slots
+
+    def locate(path: str) -> tuple[int, ReplicaSet]:
+        slot = slot_of(path, total_slots)
+        return slot, groups[slot]
+
+    return locate
+
+
+def _addresses(settings: Settings, node_id: str) -> dict[str, tuple[str, int]]:
+    addresses = {}
+    for other in settings.nodes:
+        if other.node_id != node_id:
+            address = settings.routes.get(other.node_id, other.advertise_addr)
+            addresses[other.node_id] = (address.host, address.port)
+    return addresses
+
+
+def _members(
+    nodes: Sequence[NodeSettings], me: NodeSettings, incarnation: int, peers: Peers
+) -> Callable[[], Sequence[Member]]:
+    def members() -> list[Member]:
+        statuses = peers.statuses()
+        listed = []
+        for node in nodes:
+            address = str(node.advertise_addr)
+            if node.node_id == me.node_id:
+                listed.append(Member(node.node_id, address, "healthy", incarnation))
+            else:
+                seen = statuses[node.node_id]
+                listed.append(Member(node.node_id, address, seen.status, seen.incarnation))
+        return listed
+
+    return members
