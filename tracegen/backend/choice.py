@@ -1,0 +1,47 @@
+"""Carries out a run on the backend that the user names. What only one of them can do is refused here by the other."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from tracegen.backend.process import ProcessCluster
+from tracegen.errors import HarnessError
+from tracegen.places import RunPlaces
+from tracegen.report import RunReport
+from tracegen.run import carry_out
+from tracegen.scenario import SIMULATED_NEMESES, Scenario
+
+BACKENDS: Final = ("process", "sim")
+
+
+def check_backend(name: str, scenario: Scenario | None = None) -> None:
+    """Raises HarnessError if there is no such backend, or it cannot do what the scenario asks."""
+    if name not in BACKENDS:
+        raise HarnessError(f"--backend is {name!r}; use one of {', '.join(BACKENDS)}")
+    if scenario is None or name == "sim":
+        return
+    beyond = sorted({fault.nemesis for fault in scenario.faults} & set(SIMULATED_NEMESES))
+    if beyond:
+        raise HarnessError(
+            f"{scenario.path.name} uses {', '.join(beyond)}: real processes cannot be broken so; use --backend sim"
+        )
+
+
+async def carry_out_on(
+    backend: str,
+    scenario: Scenario,
+    seed: int,
+    places: RunPlaces,
+    *,
+    mutants: Sequence[str] = (),
+    keep: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> RunReport:
+    """Make the run and write its directory; raises HarnessError when it cannot be made. `keep` is for the disks."""
+    check_backend(backend, scenario)
+    if backend == "sim":
+        from tracegen.backend.sim.session import simulate  # brings the server's code with it, which nobody else needs
+
+        return await asyncio.to_thread(simulate, scenario, seed, places, mutants=mutants, say=say)
+    cluster = ProcessCluster(places, scenario.cluster, mutants=mutants, keep=keep)
+    return await carry_out(scenario, seed, cluster, places, mutants=mutants, say=say)

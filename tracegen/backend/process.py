@@ -1,0 +1,337 @@
+"""A cluster of real server processes on this machine, each pair of nodes joined through a proxy of ours.
+
+The harness knows a node by its command line, its configuration file, its HTTP face, its signals and its traces; it
+never imports it. Nodes die with the harness, however that ends.
+"""
+
+import asyncio
+import ctypes
+import os
+import platform
+import random
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Final
+
+import yaml
+
+from tracegen.backend.face import Crossing, NodeState
+from tracegen.backend.proxy import LoopbackWire, Proxy
+from tracegen.errors import HarnessError, Lost, NotSent
+from tracegen.places import RunPlaces
+from tracegen.scenario import ClusterShape
+from tracegen.workload.connection import HttpConnection
+
+SERVER: Final = (sys.executable, "-m", "impl.server")
+PACKAGES: Final = str(Path(__file__).resolve().parents[2])  # where impl is, whatever the working directory
+HEALTH: Final = "/_/api/v1/healthz"
+HOST: Final = "127.0.0.1"
+READY_S: Final = 30.0
+DRAIN_S: Final = 4.0  # what a node has for its requests when asked to stop; told to it as limits.drain_s
+END_S: Final = 15.0
+POLL_S: Final = 0.02
+LOG_LINES: Final = 12
+PORTS_BELOW_EPHEMERAL: Final = 12_000
+REQUEST_S: Final = 3.0
+_PR_SET_PDEATHSIG: Final = 1
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class _Node:
+    """One node's process, and whether its end was asked for."""
+
+    def __init__(self, node_id: str, port: int) -> None:
+        self.node_id = node_id
+        self.port = port
+        self.process: asyncio.subprocess.Process | None = None
+        self.end_is_wanted = False
+
+    @property
+    def is_gone(self) -> bool:
+        return self.process is None or self.process.returncode is not None
+
+    def send(self, number: signal.Signals) -> None:
+        if self.process is None or self.process.returncode is not None:
+            raise HarnessError(f"{self.node_id} is gone: it cannot get {number.name}")
+        self.process.send_signal(number)
+
+
+class ProcessCluster:
+    """See `face.Cluster`. `command` is what starts a node, before --config and --node."""
+
+    def __init__(
+        self,
+        places: RunPlaces,
+        shape: ClusterShape,
+        *,
+        mutants: Sequence[str] = (),
+        keep: bool = False,
+        command: Sequence[str] = SERVER,
+    ) -> None:
+        self._places = places
+        self._shape = shape
+        self._mutants = tuple(mutants)
+        self._keep = keep
+        self._command = tuple(command)
+        ports = _free_ports(shape.nodes)
+        self._nodes = {node: _Node(node, port) for node, port in zip(shape.node_ids, ports, strict=True)}
+        pairs = [(a, b) for a in shape.node_ids for b in shape.node_ids if a != b]
+        self._wires = {pair: LoopbackWire(*pair) for pair in pairs}
+        self._proxies = {
+            (a, b): Proxy(self._wires[a, b], self._wires[b, a], (HOST, self._nodes[b].port)) for a, b in pairs
+        }
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return self._shape.node_ids
+
+    async def start(self) -> None:
+        self._places.make()
+        for proxy in self._proxies.values():
+            await proxy.open()
+        secret = random.SystemRandom().randbytes(16).hex()
+        for node in self.nodes:
+            write_config(self._places.config(node), self._config(node, secret))
+        await asyncio.gather(*(self.start_node(node) for node in self.nodes))
+
+    async def stop(self) -> list[str]:
+        ended = await asyncio.gather(*(self._end(node) for node in self._nodes.values() if not node.is_gone))
+        for proxy in self._proxies.values():
+            proxy.close()
+        if not self._keep:
+            await asyncio.to_thread(shutil.rmtree, self._places.disks, ignore_errors=True)
+        return [problem for problem in ended if problem is not None]
+
+    def connection(self, node: str) -> HttpConnection:
+        return HttpConnection(HOST, self._nodes[node].port)
+
+    async def start_node(self, node: str) -> None:
+        one = self._nodes[node]
+        if not one.is_gone:
+            raise HarnessError(f"{node} runs already; it cannot be started")
+        one.end_is_wanted = False
+        command = [*self._command, "--config", str(self._places.config(node).resolve()), "--node", node]
+        if self._mutants:
+            command.append("--allow-mutants")
+        with self._places.log(node).open("ab") as log:
+            one.process = await _spawn(command, log)
+        await self._until_ready(one)
+
+    async def kill(self, node: str) -> int:
+        one = self._nodes[node]
+        one.end_is_wanted = True
+        one.send(signal.SIGKILL)
+        return await self._exit_code(one)
+
+    async def terminate(self, node: str) -> int:
+        one = self._nodes[node]
+        one.end_is_wanted = True
+        one.send(signal.SIGTERM)
+        return await self._exit_code(one)
+
+    def pause(self, node: str) -> None:
+        self._nodes[node].send(signal.SIGSTOP)
+
+    def resume(self, node: str) -> None:
+        self._nodes[node].send(signal.SIGCONT)
+
+    def state(self, node: str) -> NodeState:
+        one = self._nodes[node]
+        if one.process is None or one.process.returncode is not None:
+            return "gone"
+        try:
+            # the state follows the command's name, which stands in brackets and may hold anything
+            letter = Path(f"/proc/{one.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return "gone"
+        if letter in "ZX":
+            return "gone"
+        return "paused" if letter in "Tt" else "running"
+
+    def wire(self, source: str, target: str) -> LoopbackWire:
+        return self._wires[source, target]
+
+    async def try_link(self, source: str, target: str, patience_s: float) -> Crossing:
+        connection = HttpConnection(*self._proxies[source, target].address)
+        clock = asyncio.get_running_loop().time
+        start_s = clock()
+        try:
+            await connection.request("GET", HEALTH, (), None, patience_s)
+        except (Lost, NotSent):
+            took_s = clock() - start_s
+            # a request that failed before its time was out, failed because somebody broke it
+            return Crossing("broken" if took_s < patience_s * 0.95 else "stalled", took_s * 1000)
+        finally:
+            connection.close()
+        return Crossing("answered", (clock() - start_s) * 1000)
+
+    async def is_link_reset(self, source: str, target: str, patience_s: float) -> bool:
+        reader, writer = await asyncio.open_connection(*self._proxies[source, target].address)
+        try:
+            async with asyncio.timeout(patience_s):
+                return await reader.read(1) == b""
+        except ConnectionResetError:
+            return True
+        except TimeoutError:
+            return False
+        finally:
+            writer.transport.abort()
+
+    def unexpected_deaths(self) -> list[str]:
+        return [self._death(one) for one in self._nodes.values() if one.is_gone and not one.end_is_wanted]
+
+    def versions(self) -> dict[str, str]:
+        try:
+            own = metadata.version("amberio")
+        except metadata.PackageNotFoundError:
+            own = "not installed"
+        return {"amberio": own, "python": platform.python_version(), "system": platform.platform(terse=True)}
+
+    def _config(self, node: str, secret: str) -> dict[str, object]:
+        disk = self._places.disks.resolve()
+        nodes = [
+            {
+                "node_id": one.node_id,
+                "bind_addr": f"{HOST}:{one.port}",
+                "advertise_addr": f"{HOST}:{one.port}",
+                "disks": [{"path": str(disk / one.node_id)}],
+            }
+            for one in self._nodes.values()
+        ]
+        shape = self._shape
+        config: dict[str, object] = {
+            "initial_cluster": {
+                "nodes": nodes,
+                "replication": {"factor": shape.factor, "min_write_replicas": shape.min_write_replicas},
+            },
+            "auth": {"cluster_secret": secret},
+            "limits": {"drain_s": DRAIN_S, "request_s": REQUEST_S},
+            "trace": {"enabled": True, "directory": str(self._places.traces.resolve())},
+            "logging": {"format": "json", "level": "info"},
+            "routes": {
+                target: "{}:{}".format(*proxy.address)
+                for (source, target), proxy in self._proxies.items()
+                if source == node
+            },
+        }
+        if self._mutants:
+            config["mutants"] = list(self._mutants)
+        return config
+
+    async def _until_ready(self, one: _Node) -> None:
+        clock = asyncio.get_running_loop().time
+        end_s = clock() + READY_S
+        connection = HttpConnection(HOST, one.port)
+        says = "nothing"
+        try:
+            while clock() < end_s:
+                if one.is_gone:
+                    raise HarnessError(self._death(one))
+                try:
+                    answer = await connection.request("GET", HEALTH, (), None, 1.0)
+                except (NotSent, Lost) as error:
+                    says = str(error)
+                else:
+                    if answer.status == 200:
+                        return
+                    says = f"{answer.status} {answer.body[:200].decode('utf-8', 'replace')}"
+                await asyncio.sleep(POLL_S)
+        finally:
+            connection.close()
+        raise HarnessError(f"{one.node_id} is not ready after {READY_S:g} s; it says: {says}{self._last_lines(one)}")
+
+    async def _exit_code(self, one: _Node) -> int:
+        assert one.process is not None
+        try:
+            async with asyncio.timeout(END_S):
+                return await one.process.wait()
+        except TimeoutError:
+            raise HarnessError(
+                f"{one.node_id} still runs {END_S:g} s after its signal{self._last_lines(one)}"
+            ) from None
+
+    async def _end(self, one: _Node) -> str | None:
+        """Ask a node to stop; what was wrong with how it did."""
+        assert one.process is not None
+        one.end_is_wanted = True
+        one.send(signal.SIGCONT)  # a paused node hears nothing
+        one.send(signal.SIGTERM)
+        try:
+            code = await self._exit_code(one)
+        except HarnessError as error:
+            one.send(signal.SIGKILL)
+            await one.process.wait()
+            return str(error)
+        return None if code == 0 else f"{one.node_id} ended with exit code {code}{self._last_lines(one)}"
+
+    def _death(self, one: _Node) -> str:
+        code = one.process.returncode if one.process is not None else None
+        return f"{one.node_id} ended by itself with exit code {code}{self._last_lines(one)}"
+
+    def _last_lines(self, one: _Node) -> str:
+        try:
+            lines = self._places.log(one.node_id).read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return ""
+        return "".join(f"\n    {line[:500]}" for line in lines[-LOG_LINES:])
+
+
+def write_config(file: Path, config: dict[str, object]) -> None:
+    """Write a node's configuration for its owner's eyes only: it holds the cluster's secret."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+        yaml.safe_dump(config, opened, sort_keys=False)
+
+
+async def _spawn(command: Sequence[str], log: IO[bytes]) -> asyncio.subprocess.Process:
+    """A session of its own: Ctrl-C is for the harness, which then ends its nodes."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (PACKAGES, os.getenv("PYTHONPATH"))))}
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
+    except OSError as error:
+        raise HarnessError(f"cannot start {command[0]}: {error}") from error
+
+
+def _die_with_parent() -> None:
+    """Runs in the child between fork and exec: the kernel kills it when the harness is gone, even by kill -9."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, below those that the kernel gives to outgoing connections.
+
+    A node that is killed must find its own port free when it comes back: an ephemeral one may by then belong to some
+    connection.
+    """
+    try:
+        first_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError):
+        first_ephemeral = 32_768
+    low = max(1024, first_ephemeral - PORTS_BELOW_EPHEMERAL)
+    candidates = list(range(low, max(first_ephemeral, low + 1000)))
+    random.SystemRandom().shuffle(candidates)
+    found: list[int] = []
+    for port in candidates:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise HarnessError(f"there are not {count} free ports on {HOST}; end what holds ports {low} and above")

@@ -1,0 +1,31 @@
+"""A disk that fails (EIO): reads, writes and syncs. The node must stop itself rather than answer from memory.
+
+What a failed sync was to make durable may be there or not. When the disk is well again, the node is started anew.
+"""
+
+from tracegen.nemesis.face import Scene, Seen
+from tracegen.nemesis.simulated import simulated
+
+
+class DiskError:
+    """See `face.Nemesis`. It bites when calls of the node have failed; it has stopped then, if one was a write."""
+
+    async def strike(self, scene: Scene) -> None:
+        for node in scene.nodes:
+            simulated(scene).disk(node).is_failing = True
+
+    async def hold(self, scene: Scene) -> Seen:
+        cluster = simulated(scene)
+        before = {node: cluster.disk(node).refusals for node in scene.nodes}
+        await scene.wait_out()
+        failed = {node: cluster.disk(node).refusals - before[node] for node in scene.nodes}
+        told = (f"{node} had {count} errors, {cluster.state(node)}" for node, count in failed.items())
+        return Seen(all(failed.values()), ", ".join(told))
+
+    async def heal(self, scene: Scene) -> None:
+        cluster = simulated(scene)
+        for node in scene.nodes:
+            cluster.disk(node).is_failing = False
+            await cluster.settle(node)
+            if cluster.state(node) == "gone":
+                await cluster.start_node(node)

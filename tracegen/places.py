@@ -1,0 +1,66 @@
+"""Where the files of a run go: the one place that knows the layout of a run directory."""
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunPlaces:
+    """The files of one run."""
+
+    root: Path
+
+    @property
+    def traces(self) -> Path:
+        return self.root / "traces"
+
+    @property
+    def disks(self) -> Path:
+        return self.root / "disks"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run.json"
+
+    @property
+    def scenario(self) -> Path:
+        """What was run, with its seed, whoever wrote or drew it."""
+        return self.root / "scenario.toml"
+
+    @property
+    def history(self) -> Path:
+        return self.root / "history.ndjson"
+
+    @property
+    def faults(self) -> Path:
+        return self.root / "faults.ndjson"
+
+    @property
+    def verdict(self) -> Path:
+        return self.root / "verdict.json"
+
+    @property
+    def html(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def shrunk(self) -> Path:
+        """What is left of it when it is made small: a scenario that fails in the same way."""
+        return self.root / "shrunk.toml"
+
+    def config(self, node: str) -> Path:
+        return self.root / "config" / f"{node}.yaml"
+
+    def log(self, node: str) -> Path:
+        return self.root / "logs" / f"{node}.log"
+
+    def make(self) -> None:
+        for directory in ("traces", "disks", "config", "logs"):
+            (self.root / directory).mkdir(parents=True, exist_ok=True)
+
+
+def new_run(runs: Path, name: str) -> RunPlaces:
+    """A directory for a run that does not exist yet: `name`, or `name` with the first number that is free."""
+    candidates = (runs / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
+    return RunPlaces(next(candidate for candidate in candidates if not candidate.exists()))

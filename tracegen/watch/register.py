@@ -1,0 +1,490 @@
+"""Replays a run's traces through the rules of spec/tla/RegisterTrace.tla, in Python, event by event.
+
+Written from the spec alone, with its names, and without the server's code: each rule is the spec's conjunct, and its
+text is what a violation says. The rules on causes are those of spec/register.toml. TLC judges a sample of what this
+judges, and everything that it refuses; a test holds the two against each other.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, Final
+
+from tracegen.watch import events
+from tracegen.watch.events import Files
+
+RECENT_MAX: Final = 16
+"""How many write ids a head remembers: RecentMax of spec/tla/RegisterTrace.cfg."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """The first event of a path that breaks a rule. `position` counts the path's events from 1."""
+
+    key: str
+    event: str
+    kind: str
+    rule: str
+    position: int
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.kind} {self.event} breaks: {self.rule}"
+
+
+def check(traces: Path) -> list[Violation]:
+    """The violations in the traces of one run, by path; raises HarnessError if they cannot be read or ordered."""
+    return judge(events.load(traces))
+
+
+def judge(files: Files) -> list[Violation]:
+    """The same for traces that are loaded already."""
+    nodes = _nodes(files)
+    found = (
+        _first_violation(path, behaviour, files, nodes) for path, behaviour in sorted(events.by_path(files).items())
+    )
+    return [violation for violation in found if violation is not None]
+
+
+def _nodes(files: Files) -> tuple[str, ...]:
+    nodes = {name.rpartition(".")[0] for name in files}
+    for lines in files.values():
+        if lines and isinstance(lines[0], events.Start):
+            nodes.update(lines[0].nodes)
+    return tuple(sorted(nodes))
+
+
+def _first_violation(path: str, behaviour: Sequence[Any], files: Files, nodes: Sequence[str]) -> Violation | None:
+    register = Register(*_parameters(behaviour, nodes))
+    replay = register.actions()
+    causes = Causes(path, files)
+    begins = Begins()
+    for position, event in enumerate(behaviour, start=1):
+        kind = type(event)
+        broken = causes.broken(event, kind) or begins.broken(event, kind) or replay[kind](event)
+        if broken:
+            return Violation(path, event.id, kind.__name__, broken, position)
+    return None
+
+
+def _parameters(behaviour: Sequence[Any], nodes: Sequence[str]) -> tuple[tuple[str, ...], str, int]:
+    """The register's group, as the first event says that names it."""
+    for event in behaviour:
+        if isinstance(event, events.Claim | events.Prepare | events.Read):
+            return event.replicas, event.preferred, event.write_quorum
+    return tuple(nodes), nodes[0], len(nodes) // 2 + 1
+
+
+# -- ballots: (round, node); None is below all
+
+_NONE: Final[tuple[Any, ...]] = ()
+"""None as a tuple: below every other."""
+
+
+def _is_claiming(ballot: Any) -> bool:
+    return bool(ballot) and ballot[0] == 0
+
+
+# -- heads: (generation, deleted, etag, recent)
+
+Head = tuple[int, bool, str | None, tuple[str | None, ...]]
+NO_HEAD: Final[Head] = (0, False, None, ())
+
+
+def _holds(change: Any, head: Head) -> bool:
+    generation, deleted, etag, _ = head
+    live = generation > 0 and not deleted
+    match change.condition:
+        case "none":
+            return True
+        case "absent":
+            return not live
+        case "exists":
+            return live
+        case "etag_is":
+            return live and etag == change.condition_etag
+        case "etag_is_not":
+            return not live or etag != change.condition_etag
+        case "generation_is":
+            return bool(generation == change.condition_generation)
+    return False
+
+
+def _outcome(change: Any, head: Head) -> str:
+    if change.operation == "read":
+        return "unchanged"
+    if change.write_id is not None and change.write_id in head[3]:
+        return "replayed"
+    if not _holds(change, head):
+        return "refused"
+    if change.operation == "delete" and (head[0] == 0 or head[1]):
+        return "unchanged"
+    return "applied"
+
+
+def _apply(change: Any, outcome: str, head: Head) -> Head:
+    if outcome != "applied":
+        return head
+    deleted = change.operation == "delete"
+    recent = (*head[3], change.write_id)[-RECENT_MAX:]
+    return head[0] + 1, deleted, None if deleted else change.etag, recent
+
+
+# -- the register
+
+Reply = tuple[Any, Any, Head]
+NO_REPLY: Final[Reply] = (_NONE, _NONE, NO_HEAD)
+Action = Callable[[Any], str]
+
+
+class Register:
+    """The variables of Register.tla for one path, and its actions; each says which rule is broken, if one is."""
+
+    def __init__(self, replicas: tuple[str, ...], preferred: str, write_quorum: int) -> None:
+        self.replicas = frozenset(replicas)
+        self.preferred = preferred
+        self.write_quorum = write_quorum
+        self.read_quorum = len(self.replicas) - write_quorum + 1
+        self.state: dict[str, Reply] = {}
+        """node -> (promised, accepted, head)"""
+        self.used: dict[str, Any] = {}
+        self.proposed: dict[Any, tuple[Head, Any]] = {}
+        self.unanswered: dict[Any, str] = {}
+        self.reply: dict[str, dict[str, Reply]] = {}
+        self.reads: dict[str, dict[str, tuple[Any, ...]]] = {}
+
+    def actions(self) -> dict[type, Action]:
+        return {
+            events.Restart: self.restart,
+            events.Prepare: self.prepare,
+            events.Promise: self.promise,
+            events.Claim: self.claim,
+            events.Propose: self.propose,
+            events.Accept: self.accept,
+            events.Refuse: self.refuse,
+            events.Acknowledge: self.acknowledge,
+            events.Report: self.report,
+            events.Read: self.read,
+        }
+
+    # -- the coordinator
+
+    def prepare(self, event: events.Prepare) -> str:
+        if wrong := self._other_group(event):
+            return wrong
+        ballot = event.ballot or _NONE
+        if not ballot or ballot[1] != event.node:
+            return "Owner(b) = c"
+        if _is_claiming(ballot):
+            return "~Claiming(b)"
+        if not ballot > self.used.get(event.node, _NONE):
+            return "b > used[c]"
+        self.used[event.node] = ballot
+        return ""
+
+    def propose(self, event: events.Propose) -> str:
+        counted = event.counted
+        if not counted:
+            return "Propose_counted(e) # {}"
+        replies = self.reply.get(event.node, {})
+        states = [replies.get(replica, NO_REPLY) for replica in counted]
+        found = max(states, key=_accepted)[2]
+        if event.was_generation != found[0]:
+            return f"Propose_was_generation(e) = Found(..).generation: {event.was_generation} is not {found[0]}"
+        if wrong := _not_plain(event):
+            return wrong
+        outcome = _outcome(event, found)
+        head = _apply(event, outcome, found)
+        if wrong := _other_result(event, outcome, head):
+            return wrong
+        ballot, following = event.ballot or _NONE, event.next or _NONE
+        if not ballot or ballot != self.used.get(event.node, _NONE):
+            return "b # None /\\ b = used[c]"
+        if ballot in self.proposed:
+            return "b \\notin DOMAIN proposed"
+        members = frozenset(counted)
+        if not members <= self.replicas:
+            return "counted \\subseteq group.replicas"
+        if len(members) < self.read_quorum:
+            return f"Cardinality(counted) >= ReadQuorum: {len(members)} of {self.read_quorum}"
+        for state in states:
+            if state[0] != ballot:
+                return "\\A r \\in counted : reply[c][r].promised = b"
+        if following and not (following[1] == event.node and following > ballot):
+            return "next = None \\/ (Owner(next) = c /\\ next > b)"
+        self.proposed[ballot] = (head, following)
+        self.unanswered[ballot] = outcome
+        self.used[event.node] = max(ballot, following)
+        return ""
+
+    def claim(self, event: events.Claim) -> str:
+        if wrong := self._other_group(event) or self._other_state(event) or _not_plain(event):
+            return wrong
+        outcome = _outcome(event, NO_HEAD)
+        head = _apply(event, outcome, NO_HEAD)
+        if wrong := _other_result(event, outcome, head):
+            return wrong
+        node, ballot, following = event.node, event.ballot or _NONE, event.next or _NONE
+        if node != self.preferred:
+            return "c = group.preferred"
+        if not (_is_claiming(ballot) and ballot[1] == node):
+            return "Claiming(b) /\\ Owner(b) = c"
+        if self.state.get(node, NO_REPLY)[0]:
+            return "promised[c] = None"
+        highest = max(ballot, self.used.get(node, _NONE))
+        if following and not (following[1] == node and following > highest):
+            return "next = None \\/ (Owner(next) = c /\\ next > Max(b, used[c]))"
+        self.proposed.setdefault(ballot, (head, following))
+        self.unanswered.setdefault(ballot, outcome)
+        self.used[node] = max(highest, following)
+        self.state[node] = state = (max(ballot, following), ballot, head)
+        self.reply.setdefault(node, {})[node] = state
+        return ""
+
+    def acknowledge(self, event: events.Acknowledge) -> str:
+        ballot = event.ballot or _NONE
+        if ballot not in self.proposed:
+            return "b \\in DOMAIN proposed"
+        if ballot not in self.unanswered:
+            return "Acknowledge_ballot(e) \\in DOMAIN unanswered"
+        if event.outcome != self.unanswered[ballot]:
+            return f"Acknowledge_outcome(e) = unanswered[..]: {event.outcome} is not {self.unanswered[ballot]}"
+        if event.generation != self.proposed[ballot][0][0]:
+            return "Acknowledge_generation(e) = proposed[..].head.generation"
+        if ballot[1] != event.node:
+            return "Owner(b) = c"
+        members = frozenset(event.counted)
+        if not members <= self.replicas:
+            return "counted \\subseteq group.replicas"
+        if len(members) < self.write_quorum:
+            return f"Cardinality(counted) >= group.writeQuorum: {len(members)} of {self.write_quorum}"
+        replies = self.reply.get(event.node, {})
+        for replica in event.counted:
+            if replies.get(replica, NO_REPLY)[1] != ballot:
+                return "\\A r \\in counted : reply[c][r].accepted = b"
+        del self.unanswered[ballot]
+        return ""
+
+    def read(self, event: events.Read) -> str:
+        if wrong := self._other_group(event):
+            return wrong
+        accepted = event.accepted or _NONE
+        if accepted and accepted not in self.proposed:
+            return "Read_accepted(e) = None \\/ Read_accepted(e) \\in DOMAIN proposed"
+        if event.generation != (self.proposed[accepted][0][0] if accepted else 0):
+            return "Read_generation(e) = HeadAt(Read_accepted(e)).generation"
+        told = self.reads.get(event.read)
+        if told is None:
+            return "q \\in DOMAIN reads"
+        members = frozenset(event.counted)
+        if not members <= told.keys():
+            return "counted \\subseteq DOMAIN reads[q]"
+        if len(members) < max(self.write_quorum, self.read_quorum):
+            return "Cardinality(counted) >= Max(group.writeQuorum, ReadQuorum)"
+        for replica in event.counted:
+            if accepted not in told[replica]:
+                return "\\A r \\in counted : b \\in reads[q][r]"
+        return ""
+
+    # -- the acceptor
+
+    def promise(self, event: events.Promise) -> str:
+        if wrong := self._other_state(event):
+            return wrong
+        node, ballot = event.node, event.ballot or _NONE
+        promised, accepted, head = self.state.get(node, NO_REPLY)
+        if node not in self.replicas:
+            return "r \\in group.replicas"
+        if not ballot or ballot > self.used.get(ballot[1], _NONE):
+            return "b <= used[Owner(b)]"
+        if not ballot > promised:
+            return "b > promised[r]"
+        self.state[node] = state = (ballot, accepted, head)
+        self.reply.setdefault(ballot[1], {})[node] = state
+        return ""
+
+    def accept(self, event: events.Accept) -> str:
+        if wrong := self._other_state(event):
+            return wrong
+        node, ballot = event.node, event.ballot or _NONE
+        if ballot not in self.proposed:
+            return "Accept_ballot(e) \\in DOMAIN proposed"
+        head, following = self.proposed[ballot]
+        if (event.next or _NONE) != following:
+            return "Accept_next(e) = proposed[..].next"
+        if (event.generation, event.deleted, event.etag) != head[:3]:
+            return f"Accept_generation, _etag, _deleted(e) = proposed[..].head: {head[:3]}"
+        if event.write_id != (head[3][-1] if head[3] else None):
+            return "Accept_write_id(e) = LastWrite(proposed[..].head)"
+        if node not in self.replicas:
+            return "r \\in group.replicas"
+        if not ballot >= self.state.get(node, NO_REPLY)[0]:
+            return "b >= promised[r]"
+        self.state[node] = state = (max(ballot, following), ballot, head)
+        self.reply.setdefault(ballot[1], {})[node] = state
+        return ""
+
+    def refuse(self, event: events.Refuse) -> str:
+        if wrong := self._other_state(event):
+            return wrong
+        ballot, promised = event.ballot or _NONE, self.state.get(event.node, NO_REPLY)[0]
+        if event.node not in self.replicas:
+            return "r \\in group.replicas"
+        if not ballot <= promised:
+            return "b <= promised[r]"
+        if event.step == "accept" and not ballot < promised:
+            return 'step = "accept" => b < promised[r]'
+        return ""
+
+    def report(self, event: events.Report) -> str:
+        if wrong := self._other_state(event):
+            return wrong
+        node = event.node
+        if node not in self.replicas:
+            return "r \\in group.replicas"
+        accepted = self.state.get(node, NO_REPLY)[1]
+        told = self.reads.setdefault(event.read, {})
+        told[node] = (*told[node], accepted) if node in told else (accepted,)
+        return ""
+
+    def restart(self, event: events.Restart) -> str:
+        promised, accepted, head = self.state.get(event.node, NO_REPLY)
+        if (event.promised or _NONE) != promised:
+            return f"Restart_promised(e) = promised[..]: {event.promised} is not {promised or None}"
+        if (event.accepted or _NONE) != accepted:
+            return f"Restart_accepted(e) = accepted[..]: {event.accepted} is not {accepted or None}"
+        if (event.generation, event.deleted, event.etag) != head[:3]:
+            return f"Restart_generation, _etag, _deleted(e) = head[..]: {head[:3]}"
+        self.reply.pop(event.node, None)
+        return ""
+
+    # -- what an event says of the past, and of the group
+
+    def _other_state(self, event: Any) -> str:
+        promised, accepted, head = self.state.get(event.node, NO_REPLY)
+        if (event.was_promised or _NONE) != promised:
+            return f"was_promised(e) = promised[..]: {event.was_promised} is not {promised or None}"
+        if (event.was_accepted or _NONE) != accepted:
+            return f"was_accepted(e) = accepted[..]: {event.was_accepted} is not {accepted or None}"
+        if event.was_generation != head[0]:
+            return f"was_generation(e) = head[..].generation: {event.was_generation} is not {head[0]}"
+        return ""
+
+    def _other_group(self, event: Any) -> str:
+        if frozenset(event.replicas) != self.replicas:
+            return "replicas(e) = group.replicas"
+        if event.preferred != self.preferred:
+            return "preferred(e) = group.preferred"
+        if event.write_quorum != self.write_quorum:
+            return "write_quorum(e) = group.writeQuorum"
+        return ""
+
+
+def _accepted(reply: Reply) -> Any:
+    return reply[1]
+
+
+def _not_plain(change: Any) -> str:
+    """A request says nothing that its operation and its condition do not use, and every write has an id."""
+    condition = change.condition
+    if change.operation == "read" and condition != "none":
+        return "condition(e) = Plain(..).condition"
+    if change.condition_etag is not None and condition not in ("etag_is", "etag_is_not"):
+        return "condition_etag(e) = Plain(..).wantedEtag"
+    if change.condition_generation and condition != "generation_is":
+        return "condition_generation(e) = Plain(..).wantedGeneration"
+    if (change.write_id is None) != (change.operation == "read"):
+        return '(write_id(e) = NoWrite) = (operation(e) = "read")'
+    return ""
+
+
+def _other_result(event: Any, outcome: str, head: Head) -> str:
+    if event.outcome != outcome:
+        return f"outcome(e) = Outcome(..): {event.outcome} is not {outcome}"
+    if (event.generation, event.deleted, event.etag) != head[:3]:
+        return f"generation, etag, deleted(e) = Apply(..): {head[:3]}"
+    return ""
+
+
+# -- causes
+
+_PAIRS: Final[dict[tuple[type, type], tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    (events.Promise, events.Prepare): (("ballot",), ("ballot",)),
+    (events.Propose, events.Promise): (("ballot",), ("ballot",)),
+    (events.Propose, events.Accept): (("ballot",), ("next",)),
+    (events.Propose, events.Claim): (("ballot",), ("next",)),
+    (events.Accept, events.Propose): (("ballot", "next", "generation", "etag", "deleted"),) * 2,
+    (events.Accept, events.Claim): (("ballot", "next", "generation", "etag", "deleted"),) * 2,
+    (events.Refuse, events.Prepare): (("ballot",), ("ballot",)),
+    (events.Refuse, events.Propose): (("ballot",), ("ballot",)),
+    (events.Refuse, events.Claim): (("ballot",), ("ballot",)),
+    (events.Acknowledge, events.Accept): (("ballot", "generation"),) * 2,
+    (events.Acknowledge, events.Claim): (("ballot", "generation"),) * 2,
+    (events.Read, events.Report): (("read", "accepted", "generation"), ("read", "was_accepted", "was_generation")),
+}
+"""Which kind may be caused by which, and the fields that one message must have in both alike (spec/register.toml)."""
+
+_GETTERS: Final = {kinds: (attrgetter(*own), attrgetter(*other)) for kinds, (own, other) in _PAIRS.items()}
+_ONE_CAUSE: Final = frozenset((events.Promise, events.Accept, events.Refuse))
+_CAUSE_EACH_COUNTED: Final = frozenset((events.Propose, events.Acknowledge, events.Read))
+
+
+class Causes:
+    """The rules on what a message must be caused by, and that it arrives as it was sent."""
+
+    def __init__(self, path: str, files: Files) -> None:
+        self._path = path
+        self._files = files
+        self._named: set[str] = set()
+
+    def broken(self, event: Any, kind: type) -> str:
+        named = event.cause
+        if not named:
+            wants = len(event.counted) if kind in _CAUSE_EACH_COUNTED else int(kind in _ONE_CAUSE)
+            return f"causes: it has none, of {wants}" if wants else ""
+        causes = []
+        for cause in named:
+            name, _, seq = cause.rpartition(".")
+            causes.append(self._files[name][int(seq) - 1])
+        if kind in _ONE_CAUSE:
+            if len(causes) != 1:
+                return f"causes: it has {len(causes)}, of 1"
+        elif kind not in _CAUSE_EACH_COUNTED:
+            return "causes: it may have none"
+        elif len(causes) != len(event.counted) or {cause.node for cause in causes} != set(event.counted):
+            return "causes: one on each node that is counted"
+        for cause in causes:
+            getters = _GETTERS.get((kind, type(cause)))
+            if getters is None or cause.path != self._path:
+                return f"causes: {cause.id}, {type(cause).__name__}, cannot be a cause of it"
+            if getters[0](event) != getters[1](cause):
+                return f"carries: {cause.id} says something else"
+        if kind is events.Read:
+            if not self._named.isdisjoint(named):
+                return "causes: a Read before it has named one of them"
+            self._named.update(named)
+        elif kind is events.Refuse and event.step != ("prepare" if type(causes[0]) is events.Prepare else "accept"):
+            return f"carries: {causes[0].id} is no request to {event.step}"
+        return ""
+
+
+_OPENED: Final = frozenset((events.Promise, events.Claim, events.Accept, events.Refuse, events.Report))
+
+
+class Begins:
+    """A process that came back says what it read from disk before all else that an acceptor says, and says it once."""
+
+    def __init__(self) -> None:
+        self._open: set[tuple[str, int]] = set()
+
+    def broken(self, event: Any, kind: type) -> str:
+        process = (event.node, event.incarnation)
+        if kind is events.Restart:
+            if event.incarnation == 1 or process in self._open:
+                return "begins: a Restart that is not the first word of a later incarnation"
+        elif kind not in _OPENED:
+            return ""
+        elif event.incarnation > 1 and process not in self._open:
+            return "begins: no Restart before it"
+        self._open.add(process)
+        return ""

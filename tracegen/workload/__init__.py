@@ -1,0 +1,1 @@
+"""The clients: what they ask (mix), how (connection, native), what they remember (client), the last look (final)."""
