@@ -1,0 +1,62 @@
+"""What lies on the disks of a simulated cluster when all is over, held against what the storage promises.
+
+Every part has the bytes that its name says, unless the harness flipped a bit of it; and whatever part some replica's
+head names is on as many disks as acknowledge a write, as parts are stored before any head names them.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Final
+
+from impl.model import slot_of
+from impl.protocol.placement import Table
+from impl.storage import database
+from tracegen.backend.sim.vfs import SimDisk
+
+PATHS_MAX: Final = 1_000_000
+
+
+def audit(disks: Mapping[str, SimDisk], databases: Mapping[str, Path], table: Table, write_quorum: int) -> list[str]:
+    """A line for each promise that is broken. All nodes have stopped, and their disks work."""
+    stored = {node: _digests(disk) for node, disk in disks.items()}
+    if not any(stored.values()):
+        return []
+    problems = [
+        f"{node} has a part {digest[:12]} with other bytes, though no bit of it has rotted"
+        for node, digests in stored.items()
+        for digest, is_right in digests.items()
+        if not is_right
+    ]
+    for digest, (slot, path) in _named(disks, databases, len(table)).items():
+        holders = [node for node in table[slot] if digest in stored[node]]
+        if len(holders) < write_quorum:
+            on = ", ".join(holders) or "no disk"
+            problems.append(f"a head of {path} names the part {digest[:12]}, which is on {on}; not on {write_quorum}")
+    return problems
+
+
+def _digests(disk: SimDisk) -> dict[str, bool]:
+    """The parts on a disk, also those moved aside for a bit that rotted; has each the bytes that it should?"""
+    found: dict[str, bool] = {}
+    for name, content in disk.files():
+        file = PurePath(name)
+        if file.parent.name in ("parts", "rotten"):
+            digest = file.name
+            is_right = digest in disk.rotted or hashlib.sha256(content).hexdigest() == digest
+            found[digest] = found.get(digest, False) or is_right
+    return found
+
+
+def _named(disks: Mapping[str, SimDisk], databases: Mapping[str, Path], total_slots: int) -> dict[str, tuple[int, str]]:
+    """Every part that a head on some disk names: its slot, and the path of one such head."""
+    named: dict[str, tuple[int, str]] = {}
+    for node, disk in disks.items():
+        connection = database.open_database(databases[node], vfs=disk.vfs)
+        try:
+            for path, register in database.scan(connection, "", None, PATHS_MAX):
+                for ref in register.head.parts if register.head is not None else ():
+                    named.setdefault(ref.digest, (slot_of(path, total_slots), path))
+        finally:
+            connection.close()
+    return named

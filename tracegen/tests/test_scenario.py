@@ -1,0 +1,117 @@
+"""Scenario files: what comes with the harness is sound, and a bad file is told all its faults at once."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tracegen import scenario as scenarios
+from tracegen.errors import ScenarioError
+from tracegen.mutants import MUTANTS
+from tracegen.nemesis.inject import NEMESES
+from tracegen.scenario import Scenario
+
+BEGIN = 'name = "x"\nsays = "something"\nduration_s = 8.0\n'
+
+
+def parsed(text: str) -> Scenario:
+    return scenarios.parse(tomllib.loads(BEGIN + text), Path("x.toml"))
+
+
+def faults_of(text: str) -> list[str]:
+    with pytest.raises(ScenarioError) as error:
+        parsed(text)
+    return [line.removeprefix("x.toml: ") for line in str(error.value).splitlines()]
+
+
+@pytest.mark.parametrize("name", scenarios.names())
+def test_a_scenario_that_comes_with_the_harness_has_the_name_of_its_file_and_loads_long_enough(name: str) -> None:
+    found = scenarios.find(name)
+    assert found.path.stem == found.name
+    assert 3.0 <= found.duration_s <= 12.0
+    assert all(fault.ends_s <= found.duration_s for fault in found.faults)
+
+
+def test_the_scenarios_together_use_every_nemesis() -> None:
+    used = {fault.nemesis for name in scenarios.names() for fault in scenarios.find(name).faults}
+    assert used == set(NEMESES)
+
+
+def test_every_mutant_has_a_scenario() -> None:
+    assert {f"mutant-{mutant}" for mutant in MUTANTS} <= set(scenarios.names())
+
+
+def test_what_a_file_leaves_out_has_a_sensible_default() -> None:
+    found = parsed("")
+    assert found.cluster.node_ids == ("n1", "n2", "n3")
+    assert (found.cluster.factor, found.cluster.min_write_replicas) == (3, 2)
+    assert found.workload.mix["get"] > 0
+    assert found.faults == ()
+
+
+def test_every_fault_of_a_bad_file_is_listed_at_once() -> None:
+    lines = faults_of(
+        """
+        colour = "red"
+        [cluster]
+        nodes = 3
+        factor = 5
+        [workload]
+        think_ms = "fast"
+        clients_per_nod = 3
+        mix = { putt = 1, get = 1 }
+        [[faults]]
+        nemesis = "earthquake"
+        [[faults]]
+        nemesis = "kill"
+        target = "n7"
+        delay_ms = 5
+        """
+    )
+    for said in (
+        "cluster.factor is 5; there are 3 nodes: use 1 to 3",
+        "workload.think_ms is 'fast'; use a number from 0 to 60000",
+        "workload.clients_per_nod is not a key here; did you mean clients_per_node?",
+        "workload.mix.putt is not a key here; did you mean put?",
+        "faults[0].nemesis is 'earthquake'; use one of",
+        "faults[1].target is 'n7'; use one of",
+        "faults[1].delay_ms does nothing for kill; leave it out; it is for delay",
+        "colour is not a key here",
+    ):
+        assert any(line.startswith(said) for line in lines), (said, lines)
+    assert len(lines) == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[[faults]]\nnemesis = "kill"\nat_s = 7.5\nfor_s = 1.0', "faults[0].at_s is 7.5; it may last until 8.5 s"),
+        ('[[faults]]\nnemesis = "kill"\ntarget = "all"', "faults[0].target is 'all'; only delay, drop"),
+        (
+            '[[faults]]\nnemesis = "kill"\ntimes = 2\nevery_s = 0.5',
+            "faults[0].every_s is 0.5; injections would overlap",
+        ),
+        ("[workload]\nmix = { put = 0 }", "workload.mix has no weight above 0"),
+        ("[[workload.sizes]]\nmin_bytes = 9\nmax_bytes = 3", "workload.sizes[0].max_bytes is 3; min_bytes is 9"),
+        ("[workload]\nkeys = 3\nhot_keys = 4", "workload.hot_keys is 4; there are 3 keys"),
+        ("[cluster]\nnodes = true", "cluster.nodes is True; use a whole number"),
+        ("[[cluster]]\nnodes = 3", "cluster is [{'nodes': 3}]; use a table"),
+    ],
+)
+def test_a_fault_says_the_key_the_value_and_what_would_be_right(text: str, said: str) -> None:
+    (line,) = faults_of(text)
+    assert line.startswith(said)
+
+
+def test_a_name_that_no_scenario_has_is_answered_with_those_that_exist() -> None:
+    with pytest.raises(ScenarioError, match=r"no scenario is called 'kil-one'; there are: .*kill-one"):
+        scenarios.find("kil-one")
+
+
+def test_a_file_that_is_not_toml_is_said_to_be_none(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("name = ")
+    with pytest.raises(ScenarioError, match=r"mine\.toml: is not TOML"):
+        scenarios.find(str(file))
+    with pytest.raises(ScenarioError, match="no such file"):
+        scenarios.find(str(tmp_path / "other.toml"))

@@ -1,0 +1,70 @@
+"""Each fault bites on a simulated cluster, the honest server outlives it; real processes refuse what is not theirs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tracegen.backend.choice import check_backend
+from tracegen.backend.sim.session import simulate
+from tracegen.errors import HarnessError
+from tracegen.places import RunPlaces
+from tracegen.report import RunReport
+from tracegen.scenario import NEMESES, SIMULATED_NEMESES, ClusterShape, FaultSpec, Scenario, SizeRange, Workload
+
+LOAD = Workload(
+    clients_per_node=2,
+    think_ms=15,
+    keys=6,
+    hot_keys=2,
+    mix={"put": 10, "get": 10, "delete": 1, "list": 1, "put_if_match": 3},
+    sizes=(SizeRange(4, 10, 500), SizeRange(1, 70_000, 90_000)),
+)
+ONE_FAULT = {
+    "disk_full": FaultSpec("disk_full", at_s=0.4, for_s=1.0, target="n2", room_bytes=0),
+    "drop": FaultSpec("drop", at_s=0.4, for_s=1.0, target="n2", period_s=0.3),
+    "flap": FaultSpec("flap", at_s=0.4, for_s=1.5, target="n2"),
+}
+
+
+def scenario_of(*faults: FaultSpec, duration_s: float = 3.0) -> Scenario:
+    return Scenario("one", "says", "tests", duration_s, 1, ClusterShape(3, 3, 2), LOAD, faults, Path("one.toml"))
+
+
+def simulated(root: Path, *faults: FaultSpec, seed: int = 1) -> RunReport:
+    return simulate(scenario_of(*faults), seed, RunPlaces(root))
+
+
+@pytest.mark.parametrize("nemesis", NEMESES)
+def test_each_fault_bites_and_the_cluster_outlives_it(nemesis: str, tmp_path: Path) -> None:
+    fault = ONE_FAULT.get(nemesis, FaultSpec(nemesis, at_s=0.4, for_s=1.0, target="n2"))
+    report = simulated(tmp_path / "run", fault)
+    assert report.inadequate == [] and report.problems == []
+    assert report.backend == "sim" and report.operations["ok"] > 100
+
+
+@pytest.mark.parametrize("nemesis", ["kill", "power_cut"])
+def test_a_node_may_be_struck_in_the_middle_of_a_write(nemesis: str, tmp_path: Path) -> None:
+    report = simulated(tmp_path / "run", FaultSpec(nemesis, at_s=0.4, for_s=0.5, target="n1", when="mid_write"))
+    assert report.inadequate == [] and report.problems == []
+
+
+def test_a_node_whose_disk_fails_stops_itself_and_comes_back(tmp_path: Path) -> None:
+    simulated(tmp_path / "run", FaultSpec("disk_error", at_s=0.4, for_s=1.0, target="n2"))
+    (fault,) = [json.loads(line) for line in (tmp_path / "run" / "faults.ndjson").read_text().splitlines()]
+    assert fault["probe"].endswith("errors, gone")
+    assert (tmp_path / "run" / "traces" / "n2.2.ndjson").exists()
+
+
+def test_a_clock_that_is_an_hour_off_changes_nothing_but_the_times_written(tmp_path: Path) -> None:
+    jump = FaultSpec("clock_jump", at_s=0.4, for_s=2.0, target="n2", skew_ms=3_600_000.0)
+    report = simulated(tmp_path / "run", jump)
+    assert report.inadequate == [] and report.problems == []
+
+
+@pytest.mark.parametrize("nemesis", SIMULATED_NEMESES)
+def test_real_processes_refuse_what_only_a_simulation_can_do(nemesis: str) -> None:
+    scenario = scenario_of(FaultSpec(nemesis, at_s=0.4, for_s=1.0))
+    with pytest.raises(HarnessError, match=f"one.toml uses {nemesis}: .* use --backend sim"):
+        check_backend("process", scenario)
+    check_backend("sim", scenario)
