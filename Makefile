@@ -1,0 +1,58 @@
+# What a newcomer types. Everything is installed into .venv; nothing needs root, Java or Docker.
+SHELL := bash
+.ONESHELL:
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+JOBS ?= 2
+
+.PHONY: help setup demo test lint model mutants weaken sim bench lock clean
+
+help:  ## say what there is to type
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+# One stamp, so that a second `make` costs nothing: made anew when the lock or the project's metadata change.
+.venv/.ready: ci/requirements.lock pyproject.toml
+	ci/setup "$(PYTHON)"
+	touch $@
+
+setup: .venv/.ready  ## make .venv with the pinned dependencies and the commands tracegen and checker
+
+demo: .venv/.ready  ## break a three-node cluster on purpose and have TLC judge what happened
+	$(BIN)/tracegen demo
+
+test: .venv/.ready lint  ## run the whole test suite
+	$(BIN)/pytest -n $(JOBS) --dist loadfile
+
+lint: .venv/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+model: .venv/.ready  ## check every bounded model and refute every broken twin (minutes)
+	$(BIN)/checker model --deep
+
+mutants: .venv/.ready  ## show that the checker catches every deliberate bug, and never the honest node
+	$(BIN)/tracegen mutants --seeds 1..50
+
+sim: .venv/.ready  ## simulate 2,000 clusters with a mix of faults each, and 200 of them again to see the same bytes
+	$(BIN)/tracegen sim --seeds 1..2000 --jobs $(JOBS)
+	AMBERIO_SEEDS=200 $(BIN)/pytest -n $(JOBS) tracegen/tests/test_sim_same.py
+
+weaken: .venv/.ready  ## weaken each condition of the spec in turn: a trace or a model must notice (an hour)
+	$(BIN)/python -m integration.corpus runs/corpus
+	$(BIN)/checker weaken runs/corpus --jobs $(JOBS)
+
+bench: .venv/.ready  ## print the figures: checker, server against moto (installs nothing; wants wrk)
+	$(BIN)/python -m ci.bench
+
+lock:  ## pin the newest dependencies, with hashes
+	$(BIN)/pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --upgrade --extra dev --generate-hashes --allow-unsafe --strip-extras --no-header \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
+	  --output-file ci/requirements.lock pyproject.toml
+
+clean:  ## remove what was made here, except runs/
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
