@@ -18,7 +18,11 @@ def walk(machine: Machine, examples: int, steps: int) -> None:
 
 
 def assert_refuted(machine: Machine, examples: int, steps: int) -> None:
-    """The machine must accuse what it walks over; the same walks at each call, the first accusation is enough."""
+    """The machine must accuse what it walks over; the first accusation is enough.
+
+    `examples` is how many walks it may take, at most: several times what it usually takes, as walks are not quite the
+    same at each call (Hypothesis draws from constants of what is imported, too).
+    """
     same_walks = settings(
         max_examples=examples,
         stateful_step_count=steps,

@@ -197,4 +197,4 @@ def test_an_acceptor_does_what_its_table_says_and_keeps_its_word() -> None:
 
 @pytest.mark.parametrize("mutant", [name for name, said in MUTANTS.items() if said.where.endswith("/acceptor.py")])
 def test_an_acceptor_that_breaks_its_word_is_noticed(mutant: str) -> None:
-    assert_refuted(lambda: AcceptorMachine(broken((mutant,))), examples=100, steps=40)
+    assert_refuted(lambda: AcceptorMachine(broken((mutant,))), examples=1000, steps=40)

@@ -193,4 +193,4 @@ def hashed_with_the_cluster(sites: Sequence[Site], factor: int, total_slots: int
     ids=lambda wrong: wrong.__name__,
 )
 def test_a_wrong_placement_is_noticed(wrong: Place) -> None:
-    assert_refuted(lambda: PlacementMachine(wrong), examples=60, steps=40)
+    assert_refuted(lambda: PlacementMachine(wrong), examples=300, steps=40)
