@@ -150,6 +150,58 @@ class PeerError(AmberioError):
     code, status = "PeerUnavailable", 503
 
 
+class ArchiveError(AmberioError):
+    """Base of what an archive (`impl/archive/face.py`) raises. It tells of the archive only: what becomes of a client's
+    request, whoever serves it decides.
+    """
+
+    code, status = "ArchiveFailed", 500
+
+
+class ArchiveUnavailable(ArchiveError):
+    """The archive did not answer, or failed on its side: ask again later. A write that raised this may have happened,
+    or may still: its answer can be what was lost.
+    """
+
+    code, status, retry_after_s = "ArchiveUnavailable", 503, 1
+
+
+class ArchiveThrottled(ArchiveError):
+    """Too much is asked of the archive; nothing was done. `after_s` is when to ask again, None if it did not say."""
+
+    code, status, retry_after_s = "ArchiveThrottled", 503, 1
+
+    def __init__(self, text: str, after_s: float | None = None) -> None:
+        super().__init__(text)
+        self.after_s = after_s
+
+
+class NotInArchive(ArchiveError):
+    """The archive has no object under this key."""
+
+    code, status = "NotInArchive", 404
+
+
+class ArchiveChanged(ArchiveError):
+    """The object is not the expected one: another etag, gone, or there already. Nothing was done."""
+
+    code, status = "ArchiveChanged", 412
+
+
+class ArchiveCorrupted(ArchiveError):
+    """Bytes do not have their digest: on the way in nothing was kept, on the way out the object is not to be served."""
+
+    code, status = "ArchiveCorrupted", 500
+
+
+class ArchiveRefused(ArchiveError):
+    """The archive will not do this, however often it is asked: credentials, no such bucket, no room. Nothing was done;
+    an operator must act.
+    """
+
+    code, status = "ArchiveRefused", 502
+
+
 class ConfigError(AmberioError):
     """The configuration cannot be used; the text has one line a fault, each with key, value and what would be right."""
 
