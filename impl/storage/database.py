@@ -46,13 +46,13 @@ def open_database(
     *,
     read_only: bool = False,
     vfs: str | None = None,
-    log_pages_max: int | None = None,
     is_fsynced: bool = True,
 ) -> apsw.Connection:
     """Open, and make if it is missing. Raises ConfigError for a file that is no database of ours, or of another format.
 
     Every connection to one file sees what was committed last (WAL); only one may write. With a `vfs` of somebody
-    else's there is one connection only, as such a disk has no memory to share between two.
+    else's there is one connection only, as such a disk has no memory to share between two. No COMMIT copies the log
+    back: `copy_back` does, so that an error says which of the two failed.
     """
     try:
         flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
@@ -65,7 +65,7 @@ def open_database(
             return connection
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full" if is_fsynced else "off")
-        connection.pragma("wal_autocheckpoint", log_pages_max or WAL_PAGES_MAX)
+        connection.pragma("wal_autocheckpoint", 0)
         seen = connection.pragma("user_version")
         if seen == 0:
             with connection:
@@ -128,6 +128,11 @@ def commit(connection: apsw.Connection, write_all: Callable[[], None]) -> float:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def copy_back(connection: apsw.Connection) -> None:
+    """Copy the log into the database, as far as no reader needs the old pages; an error changes nothing committed."""
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
 
 def write(connection: apsw.Connection, rows: list[Row], events: list[tuple[int, bytes]], prune: int) -> None:

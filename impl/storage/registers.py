@@ -91,8 +91,9 @@ class RegisterStore:
         """
         self._file = file
         is_fsynced = not rules.skip_fsync
-        self._connection = database.open_database(file, vfs=vfs, log_pages_max=log_pages_max, is_fsynced=is_fsynced)
+        self._connection = database.open_database(file, vfs=vfs, is_fsynced=is_fsynced)
         self._vfs = vfs
+        self._log_pages_max = log_pages_max or database.WAL_PAGES_MAX
         self._rules = rules
         try:
             self.incarnation = database.get_number(self._connection, "incarnation") + 1
@@ -142,7 +143,7 @@ class RegisterStore:
         """Begin to serve."""
         self._tracer = tracer
         self._loop = loop
-        self._writer = Writer(self._connection, self._rules)
+        self._writer = Writer(self._connection, self._rules, self._log_pages_max)
         self._reader = Reader(self._file, None if self._vfs is None else self._connection)
 
     def prune_events(self, number: int) -> None:
@@ -272,12 +273,23 @@ class RegisterStore:
         error = committed.exception()
         if error is None:
             self._publish(group, committed.result())
+            if self._writer.is_log_long:
+                self._writer.copy_back(self._loop).add_done_callback(self._after_copy)
         else:
             self._refuse(group, error)
         if self._outgoing and not self._is_committing and not self._is_scheduled:
             self._commit_next()
         elif not self._queued_jobs:
             self._idle.set()
+
+    def _after_copy(self, copied: asyncio.Future[None]) -> None:
+        """A log that could not be copied back is as durable as before; it is tried again after the next commit."""
+        cause = copied.exception()
+        if cause is None:
+            return
+        error = _as_error(cause)
+        log.warning("the log could not be copied back", error=str(error))
+        self._stop_if_unknowable(error)
 
     def _publish(self, group: list[Job], commit_s: float) -> None:
         """The group is on disk: in order, write its events' lines and tell its callers."""
@@ -297,20 +309,21 @@ class RegisterStore:
 
     def _refuse(self, group: list[Job], cause: BaseException) -> None:
         """The group is not on disk, and nothing that was decided on top of it will be."""
-        error: AmberioError = InternalError(f"the disk failed: {cause!r}")
-        if isinstance(cause, apsw.Error):
-            error = database.as_error(cause)
-        if isinstance(error, InternalError) and self._broken is None:
-            # what a failed fsync left behind is not knowable: this process must not answer from memory any more
-            log.critical("the disk failed; stopping", error=str(error))
-            self._broken = error
-            self.failed.set()
+        error = _as_error(cause)
+        self._stop_if_unknowable(error)
         lost, self._outgoing = [*group, *self._outgoing], []
         for flight in self._in_flight.values():
             flight.newest = None
         for job in lost:
             self._landed(job, None)
             job.done(error)
+
+    def _stop_if_unknowable(self, error: AmberioError) -> None:
+        """What a failed fsync left behind is not knowable: this process must not answer from memory any more."""
+        if isinstance(error, InternalError) and self._broken is None:
+            log.critical("the disk failed; stopping", error=str(error))
+            self._broken = error
+            self.failed.set()
 
     def _landed(self, job: Job, published: Register | None) -> None:
         self._queued_jobs -= 1
@@ -389,6 +402,10 @@ class RegisterStore:
             return await self._writer.reserve(self._loop, count)
         except apsw.Error as error:
             raise database.as_error(error) from error
+
+
+def _as_error(cause: BaseException) -> AmberioError:
+    return database.as_error(cause) if isinstance(cause, apsw.Error) else InternalError(f"the disk failed: {cause!r}")
 
 
 def _into(answer: asyncio.Future[Answer]) -> Callable[[Answer], None]:

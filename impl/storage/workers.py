@@ -46,11 +46,16 @@ class Job:
 
 
 class Writer:
-    """Commits groups of steps, each with one fsync."""
+    """Commits groups of steps, each with one fsync; copies the log back when that is long, between commits."""
 
-    def __init__(self, connection: apsw.Connection, rules: Rules = HONEST) -> None:
+    def __init__(
+        self, connection: apsw.Connection, rules: Rules = HONEST, log_pages_max: int = database.WAL_PAGES_MAX
+    ) -> None:
         self._connection = connection
         self._rules = rules
+        self._log_pages = 0
+        self._log_pages_max = log_pages_max
+        connection.set_wal_hook(self._log_grew)
         self._thread = ThreadPoolExecutor(1, "registers-writer")
 
     def commit(self, loop: asyncio.AbstractEventLoop, group: Sequence[Job], prune: int) -> asyncio.Future[float]:
@@ -64,10 +69,23 @@ class Writer:
         """Done with the first of `count` ballot rounds that nobody was ever given, durably."""
         return loop.run_in_executor(self._thread, self._reserve, count)
 
+    @property
+    def is_log_long(self) -> bool:
+        """Is it time to copy the log back?"""
+        return self._log_pages >= self._log_pages_max
+
+    def copy_back(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        """Copy the log back; fails with apsw.Error, and what was committed stays committed."""
+        return loop.run_in_executor(self._thread, database.copy_back, self._connection)
+
     async def close(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wait until what is under way is done."""
         await loop.run_in_executor(self._thread, lambda: None)
         self._thread.shutdown()
+
+    def _log_grew(self, connection: apsw.Connection, database: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
 
     def _commit(self, group: Sequence[Job], prune: int) -> float:
         # only the last state of each path is worth writing

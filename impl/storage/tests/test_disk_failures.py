@@ -11,6 +11,7 @@ import pytest
 
 from impl.errors import AmberioError, DiskFull, InternalError
 from impl.model import VIRGIN, Register
+from impl.storage import database
 from impl.storage.registers import Committed, RegisterStore
 from impl.storage.tests.rig import Remembering, accepting, disk_stalled, limit_pages, opened
 
@@ -121,9 +122,13 @@ def test_rounds_are_not_dealt_out_on_a_full_disk(tmp_path: Path) -> None:
 
 
 class FailingFile(apsw.VFSFile):
-    """A file whose fsync fails while `FailingFile.broken` is set, and that knows what a power cut would take."""
+    """A file whose fsync fails while `FailingFile.broken` is set, and that knows what a power cut would take.
+
+    While `database_full` is set, there is room in the log only.
+    """
 
     broken = False
+    database_full = False
     unsynced: ClassVar[set[str]] = set()
 
     def __init__(self, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
@@ -131,6 +136,8 @@ class FailingFile(apsw.VFSFile):
         self._name = name if isinstance(name, str) else name.filename() if name is not None else ""
 
     def xWrite(self, data: bytes, offset: int) -> None:
+        if FailingFile.database_full and not self._name.endswith("-wal"):
+            raise apsw.FullError("no room in the database, as the test wants it")
         FailingFile.unsynced.add(self._name)
         super().xWrite(data, offset)
 
@@ -157,7 +164,7 @@ def failing_disk() -> Iterator[type[FailingFile]]:
     disk = FailingDisk()
     apsw.set_default_vfs("failing")
     yield FailingFile
-    FailingFile.broken = False
+    FailingFile.broken = FailingFile.database_full = False
     apsw.set_default_vfs(usual)
     disk.unregister()
 
@@ -179,6 +186,27 @@ def test_after_a_failed_fsync_the_node_stops_rather_than_answer_from_memory(
         async with opened(tmp_path) as store:
             assert (await store.read("a")).generation in (1, 2)
             assert (await store.read("b")) == VIRGIN and first.taken
+
+    asyncio.run(story())
+
+
+def test_a_step_is_durable_though_the_log_cannot_be_copied_back(
+    tmp_path: Path, failing_disk: type[FailingFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fills up between the two: nobody may be told that the step was lost."""
+    monkeypatch.setattr(database, "WAL_PAGES_MAX", 1)
+
+    async def story() -> None:
+        tracer = Remembering()
+        async with opened(tmp_path, tracer) as store:
+            failing_disk.database_full = True
+            steps = [await store.apply("a", 1, accepting("a", generation)) for generation in (1, 2, 3)]
+            assert all(step.taken for step in steps) and len(tracer.durable) == 3
+            failing_disk.database_full = False
+            await store.apply("a", 1, accepting("a", 4))
+            assert not store.failed.is_set()
+        async with opened(tmp_path) as store:
+            assert (await store.read("a")).generation == 4
 
     asyncio.run(story())
 
