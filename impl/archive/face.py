@@ -28,8 +28,8 @@ CONTENT_TYPE: Final = "application/octet-stream"
 Body = bytes | AsyncIterable[bytes]
 NO_METADATA: Final[Mapping[str, str]] = {}
 
-# what HTTP lets the name and the value of a header be, and every client reads alike
-_NAME: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+# what every client and every store reads alike: HTTP would let names have more
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _VALUE: Final = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -162,14 +162,14 @@ def check_key(key: str) -> None:
 def check_metadata(content_type: str, metadata: Mapping[str, str]) -> None:
     """Raises InvalidArgument for metadata that would not come back as it is from every S3 client.
 
-    Names are tokens of HTTP (RFC 9110, 5.6.2) in lower case, values printable ASCII without spaces at their ends. Who
-    has other text encodes it.
+    Names are of a-z, 0-9, `.`, `_` and `-`, values printable ASCII without spaces at their ends. Who has other text
+    encodes it.
     """
     if not content_type or not _VALUE.fullmatch(content_type):
         raise InvalidArgument(f"the content type {content_type!r} is not printable ASCII; use one such as text/plain")
     for name, value in metadata.items():
         if not _NAME.fullmatch(name) or name == DIGEST_NAME:
-            raise InvalidArgument(f"the metadata name {name!r} is not a lower-case HTTP token, or is taken")
+            raise InvalidArgument(f"the metadata name {name!r} is taken, or is not of a-z, 0-9 and ._-")
         if not _VALUE.fullmatch(value):
             raise InvalidArgument(f"the metadata {name!r} has the value {value!r}; use printable ASCII, trimmed")
     size_bytes = sum(len(name) + len(value) for name, value in metadata.items())
