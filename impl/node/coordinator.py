@@ -142,7 +142,7 @@ class Coordinator:
         # the read also tells the trace how this incarnation found the register, before any other event of ours
         own = await self._store.read(operation.path)
         lease = self._leases.take(operation.path)
-        if lease is not None and still_holds(lease, self._node_id, operation.group, own):
+        if lease is not None and still_holds(lease, own):
             return await self._propose(operation, lease.ballot, dict(lease.states))
         if may_claim(self._node_id, operation.group, own, self._rules):
             claimed = await self._claim(operation)
@@ -235,7 +235,8 @@ class Coordinator:
                 outcome=proposal.result.outcome,
             )
         )
-        self._leases.keep(operation.path, lease_after(proposal, tally, operation.group, self._rules))
+        if self._node_id in operation.group.nodes:  # elsewhere no lease would ever hold
+            self._leases.keep(operation.path, lease_after(proposal, tally, operation.group, self._rules))
         outcome = proposal.result.outcome
         if outcome == "replayed" and operation.sent_at_generation is not None:
             outcome = "applied"

@@ -83,12 +83,14 @@ def may_claim(node: str, group: ReplicaSet, own: Register, rules: Rules = HONEST
     return node == group.preferred and is_virgin(own, rules)
 
 
-def still_holds(lease: Lease, node: str, group: ReplicaSet, own: Register) -> bool:
+def still_holds(lease: Lease, own: Register) -> bool:
     """May this lease still be good? Not when our own acceptor, which promised it, has promised something else since.
 
-    Safety does not need it: the acceptors refuse a lease that has ended. It saves the round trip that finds it out.
+    A node that holds no replica has no acceptor to ask, so it never has a lease that holds. Safety does not need this:
+    the acceptors refuse a lease that has ended. But a proposal that they refuse may have been accepted by one that did
+    not answer, and so leaves its outcome in doubt, with nothing broken.
     """
-    return node not in group.nodes or own.promised == lease.ballot
+    return own.promised == lease.ballot
 
 
 def highest_accepted(states: Mapping[str, State], rules: Rules = HONEST) -> State:
