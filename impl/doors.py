@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 
 class Clock(Protocol):
@@ -52,6 +52,9 @@ class Disk(Protocol):
     def read(self, file: Path) -> bytes: ...
     def size_bytes(self, file: Path) -> int | None: ...
     def move(self, file: Path, to: Path) -> None: ...
+    def open_to_append(self, file: Path) -> BinaryIO:
+        """What is written there outlives the process from then on, though not a power cut; raises OSError."""
+        ...
 
 
 class Network(Protocol):
@@ -114,6 +117,9 @@ class RealDisk:
     def move(self, file: Path, to: Path) -> None:
         to.parent.mkdir(parents=True, exist_ok=True)
         file.replace(to)
+
+    def open_to_append(self, file: Path) -> BinaryIO:
+        return file.open("ab", buffering=0)
 
 
 class RealNetwork:

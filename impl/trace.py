@@ -20,6 +20,7 @@ from typing import Final, Protocol
 import msgspec
 import structlog
 
+from impl.doors import Disk, RealDisk
 from impl.errors import ConfigError
 from impl.model import Register
 from impl.protocol import events
@@ -98,9 +99,16 @@ class FileTrace:
     enabled = True
 
     def __init__(
-        self, directory: Path, node_id: str, incarnation: int, now_ms: Callable[[], int], flushed: Callable[[int], None]
+        self,
+        directory: Path,
+        node_id: str,
+        incarnation: int,
+        now_ms: Callable[[], int],
+        flushed: Callable[[int], None],
+        disk: Disk | None = None,
     ) -> None:
-        self._writer = _Lines(trace_file(directory, node_id, incarnation), node_id, incarnation, seq=0)
+        file = trace_file(directory, node_id, incarnation)
+        self._writer = _Lines(file, node_id, incarnation, 0, disk or RealDisk())
         self._incarnation = incarnation
         self._now_ms = now_ms
         self._flushed = flushed
@@ -152,9 +160,9 @@ class FileTrace:
 class _Lines:
     """Numbers lines and appends them to a file, many with one write. A file that takes no more ends the process."""
 
-    def __init__(self, file: Path, node_id: str, incarnation: int, seq: int) -> None:
+    def __init__(self, file: Path, node_id: str, incarnation: int, seq: int, disk: Disk) -> None:
         try:
-            self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            self._out = disk.open_to_append(file)
         except OSError as error:
             raise ConfigError(f"{file}: cannot be written: {error.strerror}; check trace.directory") from None
         self._file = file
@@ -177,14 +185,14 @@ class _Lines:
 
     def flush(self) -> bool:
         """Write out what was added; False if there was nothing, or the file is closed."""
-        if not self._lines or self._descriptor < 0:
+        if not self._lines or self._out.closed:
             return False
         view = memoryview(b"".join(self._lines))
         self._lines.clear()
         self._size_bytes = 0
         try:
             while view:
-                view = view[os.write(self._descriptor, view) :]
+                view = view[self._out.write(view) :]
         except OSError as error:
             # nothing may go on whose event is not out; a process that ends here is repaired by the next start
             log.critical("the trace cannot be written; this process ends", file=str(self._file), error=error.strerror)
@@ -194,9 +202,7 @@ class _Lines:
     def close(self) -> None:
         """Lines that were not flushed are dropped."""
         self._lines.clear()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._out.close()
 
 
 def trace_file(directory: Path, node_id: str, incarnation: int) -> Path:
@@ -222,7 +228,7 @@ def complete(directory: Path, node_id: str, incarnation: int, durable: Iterable[
         file.unlink()
         return 0
     seq, time_ms, commit = _last_line(file)
-    lines = _Lines(file, node_id, incarnation, seq)
+    lines = _Lines(file, node_id, incarnation, seq, RealDisk())
     added = 0
     for number, encoded in durable:
         if number > commit:

@@ -125,7 +125,7 @@ async def start_node(
         disk = doors.disk
         store = RegisterStore(layout.database, settings.limits.cache_bytes, rules, disk.vfs, disk.log_pages_max)
         undo.callback(store.abandon)
-        tracer = _open_trace(settings, cluster, node_id, store, doors.clock, log)
+        tracer = _open_trace(settings, cluster, node_id, store, doors, log)
         undo.callback(tracer.abandon)
         store.start(asyncio.get_running_loop(), tracer)
         rounds = Rounds(node_id, store, rules)
@@ -190,7 +190,7 @@ def _open_trace(
     cluster: Cluster,
     node_id: str,
     store: RegisterStore,
-    clock: Clock,
+    doors: Doors,
     log: structlog.stdlib.BoundLogger,
 ) -> Tracer:
     if not settings.trace.enabled:
@@ -203,7 +203,7 @@ def _open_trace(
     if added:
         log.info("completed the trace of the last incarnation", events=added)
     store.begin()
-    tracer = FileTrace(directory, node_id, store.incarnation, clock.now_ms, store.prune_events)
+    tracer = FileTrace(directory, node_id, store.incarnation, doors.clock.now_ms, store.prune_events, doors.disk)
     tracer.start(cluster.cluster_id, cluster.node_ids)
     return tracer
 

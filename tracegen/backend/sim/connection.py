@@ -4,7 +4,6 @@ No HTTP is spoken: a request is handed to the operation that the server's routes
 a failure is kept exactly: NotSent is raised only while the node was never asked.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -30,9 +29,9 @@ class SimConnection:
         cluster, name = self._cluster, self._node
         end_s = cluster.loop.time() + deadline_s
         node = cluster.sim_node(name)
-        await asyncio.sleep(cluster.client_latency_s())
+        await cluster.loop.sleep(cluster.client_latency_s())
         if node.is_dark:
-            await asyncio.sleep(max(0.0, end_s - cluster.loop.time()))
+            await cluster.loop.sleep(max(0.0, end_s - cluster.loop.time()))
             raise NotSent(f"{name} does not answer: no connection within {deadline_s:g} s")
         if not node.is_serving:
             raise NotSent(f"{name} refuses connections")
@@ -45,7 +44,7 @@ class SimConnection:
             raise Lost(f"{name} did not answer within {deadline_s:g} s")
         if answered is CUT or isinstance(answered, str):
             raise Lost(f"the connection to {name} broke")
-        await asyncio.sleep(latency_s)
+        await cluster.loop.sleep(latency_s)
         answer, content = answered
         named = {name.lower().encode(): value.encode("latin-1") for name, value in answer.headers}
         return Answer(answer.status, named, content)

@@ -84,6 +84,37 @@ class SimHandle:
         return self._is_cancelled
 
 
+class _Work:
+    """What a thread is to do. It is no closure, as one that knows itself would have to wait for the collector."""
+
+    __slots__ = ("_args", "_func", "_future", "_owner")
+
+    def __init__(
+        self, owner: Owner | None, future: "asyncio.Future[Any]", func: Callable[..., Any], args: tuple[Any, ...]
+    ) -> None:
+        self._owner = owner
+        self._future = future
+        self._func = func
+        self._args = args
+
+    def __call__(self) -> None:
+        if self._owner is not None:
+            self._owner.working.remove(self)
+        if self._future.cancelled():
+            return
+        try:
+            result = self._func(*self._args)
+        except Exception as error:
+            self._future.set_exception(error)
+        else:
+            self._future.set_result(result)
+
+
+def _wake(sleeper: "asyncio.Future[None]") -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)
+
+
 class SimLoop(asyncio.BaseEventLoop):
     """Runs until the given task is done. `time()` is virtual seconds since the run began."""
 
@@ -179,22 +210,20 @@ class SimLoop(asyncio.BaseEventLoop):
             end_s = max(end_s, self._free_at_s.get(id(executor), 0.0))
             self._free_at_s[id(executor)] = end_s
 
-        def work() -> None:
-            if owner is not None:
-                owner.working.remove(work)
-            if future.cancelled():
-                return
-            try:
-                result = func(*args)
-            except Exception as error:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
+        work = _Work(owner, future, func, args)
         if owner is not None:
             owner.working.append(work)
         self.call_at(end_s, work)
         return future
+
+    async def sleep(self, seconds: float) -> None:
+        """As asyncio.sleep, which asks the system each time whose process this is."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        woken = self.create_future()
+        self.call_later(seconds, _wake, woken)
+        await woken
 
     def _process_events(self, event_list: Any) -> None:
         return None

@@ -9,11 +9,12 @@ import hashlib
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import apsw
 
 SECTOR_BYTES: Final = 512
+TRACE_BUFFER_BYTES: Final = 1 << 20
 LOG_PAGES: Final = (20, 200, 8000)
 """After how many pages SQLite copies its log back; with its usual number a run would be over long before."""
 
@@ -199,6 +200,10 @@ class SimDisk:
         self._writes_left -= 1
         return False
 
+    def open_to_append(self, file: Path) -> BinaryIO:
+        """A real file, for the checker: a kill loses nothing that was written, so how soon it is there is all one."""
+        return file.open("ab", buffering=TRACE_BUFFER_BYTES)
+
     # -- files for SQLite
 
     def lose(self, file: _File) -> None:
@@ -302,7 +307,8 @@ class _VfsFile:
         return SECTOR_BYTES
 
     def xDeviceCharacteristics(self) -> int:
-        return 0
+        """As SQLite takes real disks to be: what a write does not name, it does not change, whatever becomes of it."""
+        return apsw.SQLITE_IOCAP_POWERSAFE_OVERWRITE
 
     def xFileControl(self, op: int, ptr: int) -> bool:
         return False
