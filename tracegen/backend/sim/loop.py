@@ -131,6 +131,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._free_at_s: dict[int, float] = {}
         self._executors: list[Executor] = []
         self._owners: list[Owner] = []
+        self._may_be_out = False
         self.steps = 0
         self.errors: list[str] = []
         self.set_exception_handler(_remember)
@@ -152,11 +153,11 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def kill(self, owner: Owner) -> None:
         """None of the owner's callbacks runs from now on."""
-        owner.is_dead = True
+        owner.is_dead = self._may_be_out = True
         owner.held.clear()
 
     def pause(self, owner: Owner) -> None:
-        owner.is_paused = True
+        owner.is_paused = self._may_be_out = True
 
     def resume(self, owner: Owner) -> None:
         owner.is_paused = False
@@ -240,24 +241,24 @@ class SimLoop(asyncio.BaseEventLoop):
                 raise Stuck(f"{self.steps:,} steps are done at {self._now_s:.3f} s, and no end; {self._waiting()}")
             for _ in range(len(ready)):
                 handle = ready.popleft()
-                if handle._is_cancelled:
+                if handle._is_cancelled or (self._may_be_out and self._is_out(handle)):
                     continue
-                context = handle._context
-                owner = context.get(OWNER)
-                if owner is not None:
-                    if owner.is_dead:
-                        continue
-                    if owner.is_paused:
-                        owner.held.append(handle)
-                        continue
                 try:
-                    context.run(handle._callback, *handle._args)
+                    handle._context.run(handle._callback, *handle._args)
                 except Exception as error:
                     self.errors.append(f"{_name(handle._callback)}: {error!r}")
             if not ready and not self._stopping:  # type: ignore[attr-defined]
                 self._go_on(timers)
             while timers and timers[0][0] <= self._now_s:
                 ready.append(heapq.heappop(timers)[2])
+
+    def _is_out(self, handle: SimHandle) -> bool:
+        """Does a callback not run now, as its owner is dead, or paused and has it for later?"""
+        owner = handle._context.get(OWNER)
+        if owner is not None and owner.is_paused and not owner.is_dead:
+            owner.held.append(handle)
+            return True
+        return owner is not None and owner.is_dead
 
     def _go_on(self, timers: list[tuple[float, int, SimHandle]]) -> None:
         """Nothing is left to do now: it is the time of the next timer."""
