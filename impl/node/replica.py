@@ -82,7 +82,7 @@ def _answer(respond: Respond, with_head: bool, committed: Committed | AmberioErr
         return
     register = committed.register
     if not committed.taken:
-        respond(Refusal(register.promised, committed.event_id))
+        respond(Refusal(register.promised, register.accepted, committed.event_id))
         return
     # whoever asked to accept knows the head it sent, so only a promise carries it back
     respond(State(register.promised, register.accepted, register.head if with_head else None, committed.event_id))

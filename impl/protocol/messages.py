@@ -49,9 +49,14 @@ class State(msgspec.Struct, frozen=True, tag="state", array_like=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, tag="refusal", array_like=True):
-    """The step was not taken, because a higher ballot is promised; nothing changed."""
+    """The step was not taken, because a higher ballot is promised; nothing changed.
+
+    `accepted` says whether the acceptor can have taken this very step before: a request that comes twice is refused
+    the second time, and the answer to the first may be lost.
+    """
 
     promised: Ballot
+    accepted: Ballot
     event: str = ""
 
 

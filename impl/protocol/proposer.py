@@ -33,6 +33,7 @@ class Tally:
         self.failures: dict[str, Failure | AmberioError] = {}
         self._accepting = step == "accept"
         self._waiting = len(group.nodes)
+        self._is_doubtful = False
 
     def add(self, node: str, reply: Reply | AmberioError) -> Verdict | None:
         """Count one replica's answer; the verdict, once there is one (it may be reached again by later answers)."""
@@ -42,6 +43,7 @@ class Tally:
                 self.taken[node] = reply
         elif isinstance(reply, Refusal):
             self.highest = max(self.highest, reply.promised)
+            self._is_doubtful |= reply.accepted >= self.ballot
         else:
             self.failures[node] = reply
         if len(self.taken) >= self.needed:
@@ -52,9 +54,12 @@ class Tally:
 
     @property
     def nobody_can_have_taken_it(self) -> bool:
-        """Has every replica certainly not taken the step? Then a failed attempt left nothing behind."""
+        """Has every replica certainly not taken the step? Then a failed attempt left nothing behind.
+
+        Who refuses it, and has accepted nothing as high, has not taken it, and never will.
+        """
         refused = all(isinstance(f, Failure) and f.reason != "io_error" for f in self.failures.values())
-        return not self.taken and self._waiting == 0 and refused
+        return not self.taken and self._waiting == 0 and refused and not self._is_doubtful
 
 
 class Lease(msgspec.Struct, frozen=True):
