@@ -46,7 +46,8 @@ def place(key: str) -> tuple[tuple[str, ...], str]:
     for between in above:
         end = _go_on(between, directories)
         directories.append(end + Kind.DIRECTORY)
-    return tuple(directories), _go_on(last, directories)
+    stem = _go_on(last, directories)
+    return tuple(directories), stem
 
 
 def children(names: Iterable[str], beginning: bytes) -> Sequence[Child]:
