@@ -3,8 +3,10 @@
 What a failed sync was to make durable may be there or not. When the disk is well again, the node is started anew.
 """
 
+import asyncio
+
 from tracegen.nemesis.face import Scene, Seen
-from tracegen.nemesis.simulated import simulated
+from tracegen.nemesis.simulated import SimulatedCluster, simulated
 
 
 class DiskError:
@@ -23,9 +25,13 @@ class DiskError:
         return Seen(all(failed.values()), ", ".join(told))
 
     async def heal(self, scene: Scene) -> None:
+        """All disks are well again at once; what has stopped, or is about to, is started when it has."""
         cluster = simulated(scene)
         for node in scene.nodes:
             cluster.disk(node).is_failing = False
-            await cluster.settle(node)
-            if cluster.state(node) == "gone":
-                await cluster.start_node(node)
+        await asyncio.gather(*(self._bring_back(cluster, node) for node in scene.nodes))
+
+    async def _bring_back(self, cluster: SimulatedCluster, node: str) -> None:
+        await cluster.settle(node)
+        if cluster.state(node) == "gone":
+            await cluster.start_node(node)
