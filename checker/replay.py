@@ -78,7 +78,7 @@ class Replay:
     """Packs traces into batches and has TLCs replay them in the background: `start`, do something else, `finish`."""
 
     def __init__(
-        self, manifest: Manifest, traces: Traces, tool: tlc.Tool, *, jvms: int, timeout_s: float | None = None
+        self, manifest: Manifest, traces: Traces, tool: tlc.Replayer, *, jvms: int, timeout_s: float | None = None
     ) -> None:
         self.packer = Packer(manifest, traces)
         self.coverage = Coverage(manifest, traces)
@@ -103,7 +103,7 @@ class Replay:
         if kind is not None:
             for _, future in self._running:
                 future.cancel()
-            tlc.stop_all()
+            self._tool.stop()
         self.pool.shutdown(cancel_futures=True)
         self._scratch.cleanup()
 
@@ -159,16 +159,11 @@ class Replay:
             file.writelines(data_module(self.packer, packed))
 
     def _run(self, batch: Batch, module: str | None = None) -> tlc.Outcome:
-        name = module or self.manifest.trace_module
-        return tlc.run(
-            self._tool,
-            batch.folder / f"{name}.tla",
-            batch.folder / f"{name}.cfg",
-            workers=1,
+        return self._tool.replay(
+            batch.folder / f"{module or self.manifest.trace_module}.tla",
+            libraries=self.manifest.modules,
             heap_mb=max(HEAP_MB, HEAP_BYTES_AN_EVENT * sum(batch.lengths) // 2**20),
-            replay=True,
             timeout_s=self._timeout_s,
-            libraries=[self.manifest.modules],
         )
 
     def _judge(self, replayed: Replayed, batch: Batch, outcome: tlc.Outcome) -> None:

@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from checker.errors import CannotCheck
 
@@ -35,6 +36,37 @@ class Tool:
     java: Path
     jar: Path
     options: tuple[str, ...] = ()
+
+    def replay(self, module: Path, libraries: Path, heap_mb: int, timeout_s: float | None) -> "Outcome":
+        """See Replayer."""
+        config = module.with_suffix(".cfg")
+        return run(
+            self,
+            module,
+            config,
+            workers=1,
+            heap_mb=heap_mb,
+            replay=True,
+            timeout_s=timeout_s,
+            libraries=[libraries],
+        )
+
+    def stop(self) -> None:
+        """See Replayer."""
+        stop_all()
+
+
+class Replayer(Protocol):
+    """Whoever has TLC replay traces: this machine (a Tool), or others (checker/cluster_tlc.py). Any thread may ask."""
+
+    def replay(self, module: Path, libraries: Path, heap_mb: int, timeout_s: float | None) -> "Outcome":
+        """Run TLC on a trace module, with the configuration of its name beside it, and wait for it.
+
+        Modules that are not beside it are in `libraries`. Raises CannotCheck as `run` does.
+        """
+
+    def stop(self) -> None:
+        """End what is under way, for one who is interrupted; its outcome is worth nothing then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,13 +33,17 @@ REAL_TIME: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to judge: None is the default of each. `order_seed` draws a random linear extension of the causal order."""
+    """How to judge: None is the default of each. `order_seed` draws a random linear extension of the causal order.
+
+    `cluster` is the address of a Dask scheduler whose workers run TLC, instead of this machine.
+    """
 
     manifest: Path | None = None
     tlc_jar: Path | None = None
     jvms: int | None = None
     timeout_s: float | None = None
     order_seed: int | None = None
+    cluster: str | None = None
 
 
 class RunFile(msgspec.Struct, frozen=True):
@@ -90,7 +94,8 @@ def verify(run_dir: Path, options: Options, say: Callable[[str], None] = lambda 
     )
     stages = Stages(say)
     try:
-        _verify(run_dir, options, verdict, stages)
+        with _replayer(options) as (tool, jvms):
+            _verify(run_dir, options, verdict, stages, tool, jvms)
     except CannotCheck as error:
         verdict.reasons.append(str(error))
     if verdict.refused or verdict.history:
@@ -101,8 +106,25 @@ def verify(run_dir: Path, options: Options, say: Callable[[str], None] = lambda 
     return verdict
 
 
-def _verify(run_dir: Path, options: Options, verdict: Verdict, stages: Stages) -> None:
-    tool = tlc.locate(options.tlc_jar)
+@contextmanager
+def _replayer(options: Options) -> Iterator[tuple[tlc.Replayer, int]]:
+    """Who runs TLC, and how many at a time."""
+    if options.cluster is None:
+        yield tlc.locate(options.tlc_jar), options.jvms or os.cpu_count() or 1
+        return
+    if options.tlc_jar is not None:
+        raise CannotCheck(
+            "--tlc-jar is a file of this machine, and on a cluster each worker has a TLC of its own: the file that its "
+            f"${tlc.JAR_VARIABLE} names, or the one that pip installed there; leave one of the two options out"
+        )
+    from checker.cluster_tlc import ClusterTlc
+    from checker.dask_cluster import connect
+
+    with connect(options.cluster) as cluster:
+        yield ClusterTlc(cluster), options.jvms or cluster.threads
+
+
+def _verify(run_dir: Path, options: Options, verdict: Verdict, stages: Stages, tool: tlc.Replayer, jvms: int) -> None:
     manifest = manifests.read(options.manifest or manifests.find())
     verdict.spec = manifest.name
     run = _run_file(run_dir)
@@ -118,7 +140,6 @@ def _verify(run_dir: Path, options: Options, verdict: Verdict, stages: Stages) -
     verdict.traces = len(behaviours)
     if verdict.events == 0:
         raise CannotCheck(f"{run_dir}: the traces have no event of {manifest.name}, so there is nothing to check")
-    jvms = options.jvms or os.cpu_count() or 1
     with Replay(manifest, traces, tool, jvms=jvms, timeout_s=options.timeout_s) as replay:
         with stages.stage("pack"):
             replay.start(behaviours)

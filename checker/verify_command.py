@@ -33,16 +33,30 @@ def verify_command(
         int | None, typer.Option("--seed-order", help="Replay a random linear extension of the causal order.")
     ] = None,
     jvms: Annotated[int | None, typer.Option(min=1, help="JVMs at a time.", show_default="one a core")] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Have TLC run on the Dask cluster of this scheduler: tcp://10.0.0.5:8786."
+        ),
+    ] = None,
     timeout_s: Annotated[float, typer.Option("--timeout", min=1, help="Seconds for each TLC, at most.")] = 900.0,
 ) -> None:
     """Judge a run: is what really happened a behaviour of the spec, and were clients told the truth?
 
+    With --cluster, the partitions of a big trace go to a Dask cluster: `dask
+    scheduler`, and `dask worker ADDRESS` on each machine, all with this same
+    Amberio and `distributed` installed. Each thread of a worker runs one JVM, of
+    a gigabyte or more. What a worker had that dies, another does again; the
+    verdict is the same.
+
+    \b
     Example: checker verify runs/latest
+             checker verify runs/big --cluster tcp://10.0.0.5:8786
 
     Exit codes: 0 accepted; 1 refused; 2 could not check (bad input, an inadequate run, no Java, no time).
     """
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
-    options = Options(manifest, tlc_jar, jvms, timeout_s, seed_order)
+    options = Options(manifest, tlc_jar, jvms, timeout_s, seed_order, cluster)
     with console.status("") as status:
         verdict = verify(run, options, lambda stage: status.update(f"{stage} …"))
     _write(verdict, run, out, junit)

@@ -35,6 +35,12 @@ SHRUNK_MAX: Final = 3
 def sim_command(
     seeds: Annotated[str, typer.Option(help="Which seeds: 7, or 1..2000.")] = "1..200",
     jobs: Annotated[int | None, typer.Option(min=1, max=256, help="Processes.", show_default="one a core")] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Run on the Dask cluster of this scheduler, not here: tcp://10.0.0.5:8786."
+        ),
+    ] = None,
     mutant: Annotated[
         list[str] | None, typer.Option("--mutant", help="Break this rule of the server on purpose (repeatable).")
     ] = None,
@@ -60,8 +66,15 @@ def sim_command(
     sample, and whatever fails, is judged by TLC too, and both must agree. Same seed, same run: `tracegen run
     runs/sim/17/scenario.toml --backend sim` repeats one.
 
+    With --cluster, the seeds go to a Dask cluster: `dask scheduler`, and `dask
+    worker ADDRESS --nworkers -1 --nthreads 1` on each machine, all with this
+    same Amberio and `distributed` installed. What a worker had that dies, another
+    does again; the outcomes are the same. Runs that are kept come here, and TLC
+    judges them here.
+
     \b
     Example: tracegen sim --seeds 1..2000 --jobs 2
+             tracegen sim --seeds 1..100000 --cluster tcp://10.0.0.5:8786
              tracegen sim --seeds 1..50 --mutant quorum-of-one
              tracegen sim --seeds 1..2000 --guided
 
@@ -74,9 +87,11 @@ def sim_command(
         chosen = parse_seeds(seeds)
         if not chosen:
             raise HarnessError("--seeds is empty; use a range such as 1..200")
+        if cluster is not None and jobs is not None:
+            raise HarnessError("--jobs is for the processes of this machine, --cluster for those of others; give one")
         used_jobs = min(jobs or os.cpu_count() or 1, len(chosen))
         trying = try_guided if guided else try_seeds
-        outcomes = trying(chosen, tuple(mutant or ()), keep, used_jobs, tlc_every)
+        outcomes = trying(chosen, tuple(mutant or ()), keep, used_jobs, tlc_every, cluster)
         tally = _swarm(outcomes, len(chosen), tlc_every, console)
         if shrink:
             _make_small(tally, console)
