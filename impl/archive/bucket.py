@@ -7,7 +7,7 @@ digest), ArchiveRefused. Metadata here are as the bucket has them, so with the d
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -28,7 +28,7 @@ class Condition(msgspec.Struct, frozen=True):
     if_absent: bool = False
 
 
-ALWAYS = Condition()
+ALWAYS: Final = Condition()
 
 
 class UploadedPart(msgspec.Struct, frozen=True):

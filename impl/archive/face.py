@@ -116,7 +116,8 @@ class Archive(Protocol):
 
         With `if_match` or `if_absent` only if the object has that etag, or there is none: that is how two that write
         the same key do not undo each other. Raises ArchiveChanged otherwise, ArchiveCorrupted or BodyCutShort for a
-        body that is not as promised, TooLarge, and whatever reading `body` raises; nothing was written then.
+        body that is not as promised, TooLarge, and whatever reading `body` raises; nothing was written then. A lost
+        answer and a retry that meets its own object are ArchiveUnavailable: `head` tells.
         """
         ...
 
