@@ -63,6 +63,7 @@ BY_STATUS: Final[Mapping[int, type[AmberioError]]] = {
     412: ArchiveChanged,
     416: RangeNotSatisfiable,
     429: ArchiveThrottled,
+    501: ArchiveRefused,
 }
 """For answers without a code, such as those to HEAD, and codes that are not in the table."""
 TRANSIENT: Final = (
