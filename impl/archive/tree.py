@@ -97,13 +97,11 @@ class Tree:
         for directory in (self._objects, self._notes, self._locks):
             directory.mkdir(exist_ok=True)
         self._disk.write_durably(self._root / "format", (FORMAT,))
-        token = self._random.token()
-        being_made = self._notes / f"{token}.tmp"
-        being_made.mkdir()
-        self._alive = _locked(being_made / "lock")
-        self._mine = being_made.rename(self._notes / token)
+        while self._alive is None:
+            self._mine = self._notes / self._random.token()
+            self._alive = self._show_life(self._mine / "lock")
         for of_process in self._notes.iterdir():
-            if of_process != self._mine and not of_process.name.endswith(".tmp"):
+            if of_process != self._mine:
                 self._sweep(of_process)
 
     def close(self) -> None:
@@ -123,11 +121,28 @@ class Tree:
             if found != FORMAT:
                 raise ArchiveRefused(f"{self._root} is an archive of another format, {found[:40]!r}")
 
+    def _show_life(self, file: Path) -> int | None:
+        """Make and lock the file; None if somebody took us for dead before we had."""
+        file.parent.mkdir()
+        lock = None
+        try:
+            lock = _locked(file)
+            file.stat()
+        except FileNotFoundError:
+            if lock is not None:
+                os.close(lock)
+            return None
+        return lock
+
     def _sweep(self, of_process: Path) -> None:
         try:
             lock = _locked(of_process / "lock", wait=False)
-        except (BlockingIOError, FileNotFoundError):
+        except BlockingIOError:
             return  # it lives, or another one sweeps
+        except FileNotFoundError:
+            with contextlib.suppress(OSError):
+                of_process.rmdir()
+            return
         try:
             for file in of_process.iterdir():
                 if file.name != "lock":
