@@ -1,0 +1,168 @@
+"""The model that coordinators are held to: one list of writes that only grows, and what each client was told of it.
+
+It counts votes by itself, from what acceptors took, and knows neither ballots' order of arrival, nor leases, nor reads.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from impl.model import NO_BALLOT, RECENT_WRITES_MAX, Applied, Ballot, Head
+from impl.protocol.change import Change, Condition, Result
+from impl.protocol.events import Outcome
+
+
+class Operation(msgspec.Struct, eq=False):
+    """One request of a client to one coordinator. `known_generation`: the highest that anyone was told before."""
+
+    change: Change
+    known_generation: int
+    sent_at_generation: int | None = None
+    highest: Ballot = NO_BALLOT
+
+
+class Decided:
+    """What is chosen; `writes` has, for each generation, the write that made it."""
+
+    def __init__(self, write_quorum: int) -> None:
+        self.write_quorum = write_quorum
+        self.writes: dict[int, Applied] = {}
+        self.told_generation = 0
+        self._proposed: dict[Ballot, Head | None] = {}
+        self._votes: dict[Ballot, set[str]] = {}
+        self._chosen: dict[Ballot, Head | None] = {}
+        self._asked_twice: set[str] = set()
+        self._asked: set[str] = set()
+        self._impossible: set[str] = set()
+        self._ruled_out: set[Ballot] = set()
+
+    # -- what happens
+
+    def begin(self, change: Change) -> Operation:
+        """A client asks."""
+        if change.write_id is not None:
+            (self._asked_twice if change.write_id in self._asked else self._asked).add(change.write_id)
+            self._impossible.discard(change.write_id)
+        return Operation(change, self.told_generation)
+
+    def propose(self, ballot: Ballot, head: Head | None) -> None:
+        """A coordinator asks acceptors to accept."""
+        assert ballot not in self._proposed, f"{ballot} proposes twice"
+        self._proposed[ballot] = head
+        for below, chosen in self._chosen.items():
+            if below < ballot:
+                _assert_goes_on_from(chosen, head)
+
+    def accept(self, acceptor: str, ballot: Ballot) -> None:
+        """An acceptor has accepted what was proposed at this ballot."""
+        assert ballot not in self._ruled_out, "what nobody can have taken was taken"
+        voters = self._votes.setdefault(ballot, set())
+        voters.add(acceptor)
+        if len(voters) < self.write_quorum or ballot in self._chosen:
+            return
+        head = self._chosen[ballot] = self._proposed[ballot]
+        self._learn(head)
+        for above, proposed in self._proposed.items():
+            if above > ballot:
+                _assert_goes_on_from(head, proposed)
+
+    def rule_out(self, ballot: Ballot) -> None:
+        """A coordinator is certain that no acceptor has accepted its proposal, and none ever will."""
+        assert ballot not in self._votes, "what nobody can have taken was taken"
+        self._ruled_out.add(ballot)
+
+    def acknowledge(self, operation: Operation, ballot: Ballot, result: Result, outcome: Outcome) -> None:
+        """A coordinator tells its client the outcome."""
+        assert ballot in self._chosen, "what is acknowledged is chosen"
+        change, head, applied = operation.change, result.head, result.applied
+        generation = head.generation if head else 0
+        assert generation >= operation.known_generation, "nobody goes back in time"
+        self.told_generation = max(self.told_generation, generation)
+        if outcome in ("applied", "replayed"):
+            assert applied is not None and applied.write_id == change.write_id
+            assert self.writes[applied.generation] == applied, "a write stays what its client was told"
+            if outcome == "applied":
+                assert applied.generation > operation.known_generation
+                before = self.writes.get(applied.generation - 1)
+                assert _holds(change.condition, before), "a write obeys its precondition"
+                assert change.operation == "put" or _is_live(before), "a delete makes a tombstone of something"
+                assert (applied.deleted, applied.etag) == (change.operation == "delete", change.etag)
+            return
+        assert change.write_id not in self._recent(generation), "a write that was made before is told so"
+        now = self.writes.get(generation)
+        if outcome == "refused":
+            assert not _holds(change.condition, now)
+        else:
+            assert change.operation == "read" or (change.operation == "delete" and not _is_live(now))
+
+    def fail(self, operation: Operation, outcome: Literal["failed", "unknown"]) -> None:
+        """A coordinator gives up; `failed`: it says that certainly nothing was written."""
+        write_id = operation.change.write_id
+        if outcome == "failed" and write_id is not None and write_id not in self._asked_twice:
+            assert write_id not in {applied.write_id for applied in self.writes.values()}
+            self._impossible.add(write_id)
+
+    def read(self, known_generation: int, ballot: Ballot, head: Head | None) -> None:
+        """A coordinator answers a read with this head, that a quorum reported."""
+        assert self._chosen.get(ballot) == head and (ballot == NO_BALLOT) <= (head is None), "what is read is chosen"
+        generation = head.generation if head else 0
+        assert generation >= known_generation, "nobody goes back in time"
+        self.told_generation = max(self.told_generation, generation)
+
+    # -- what follows from it
+
+    def _learn(self, head: Head | None) -> None:
+        """The last writes of a chosen head are those at the end of the list, or lengthen it."""
+        if head is None:
+            assert not self.told_generation
+            return
+        first = head.generation - len(head.recent) + 1
+        assert len(head.recent) == min(head.generation, RECENT_WRITES_MAX), "a head remembers its last writes"
+        for generation, applied in enumerate(head.recent, first):
+            assert applied.generation == generation, "generations follow each other"
+            assert self.writes.setdefault(generation, applied) == applied, "a generation is made by one write"
+            assert applied.write_id not in self._impossible, "what was called failed has happened"
+        last = head.recent[-1]
+        assert (head.deleted, head.etag) == (last.deleted, last.etag)
+        self._assert_applied_once(first)
+
+    def _assert_applied_once(self, since: int) -> None:
+        for generation, applied in self.writes.items():
+            if generation < since:
+                continue
+            assert applied.write_id not in self._recent(generation - 1), "a write id takes effect once"
+            if applied.write_id not in self._asked_twice:
+                everywhere = [other.generation for other in self.writes.values() if other.write_id == applied.write_id]
+                assert everywhere == [generation], "an operation takes effect once, however often it is tried"
+
+    def _recent(self, generation: int) -> set[str | None]:
+        """The ids of the writes that made this generation and those before it, as many as a head remembers."""
+        recent = range(generation - RECENT_WRITES_MAX + 1, generation + 1)
+        return {applied.write_id for at in recent if (applied := self.writes.get(at))}
+
+
+def _assert_goes_on_from(chosen: Head | None, proposed: Head | None) -> None:
+    """Above a chosen ballot nothing else can be proposed than what has its head in it."""
+    if chosen is None:
+        return
+    assert proposed is not None and proposed.generation >= chosen.generation, "a chosen write is forgotten"
+    remembered = {applied.generation: applied for applied in proposed.recent}
+    last = chosen.recent[-1]
+    assert remembered.get(last.generation, last) == last, "a chosen write is replaced"
+
+
+def _is_live(before: Applied | None) -> bool:
+    return before is not None and not before.deleted
+
+
+def _holds(condition: Condition, before: Applied | None) -> bool:
+    """Is the precondition true right after this write (None: before all)?"""
+    etag = before.etag if before is not None else None
+    return {
+        "none": True,
+        "absent": not _is_live(before),
+        "exists": _is_live(before),
+        "etag_is": _is_live(before) and etag == condition.etag,
+        "etag_is_not": not _is_live(before) or etag != condition.etag,
+        "generation_is": (before.generation if before else 0) == condition.generation,
+    }[condition.kind]
