@@ -8,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: help setup demo test lint model mutants weaken sim bench lock clean
+.PHONY: help setup demo test lint model mutants sim honest hunt weaken bench lock clean
 
 help:  ## say what there is to type
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,9 +37,14 @@ model: .venv/.ready  ## check every bounded model and refute every broken twin (
 mutants: .venv/.ready  ## show that the checker catches every deliberate bug, and never the honest node
 	$(BIN)/tracegen mutants --seeds 1..50
 
-sim: .venv/.ready  ## simulate 2,000 clusters with a mix of faults each, and 200 of them again to see the same bytes
+sim: .venv/.ready  ## simulate 2,000 clusters with a mix of faults each (minutes)
 	$(BIN)/tracegen sim --seeds 1..2000 --jobs $(JOBS)
-	AMBERIO_SEEDS=200 $(BIN)/pytest -n $(JOBS) tracegen/tests/test_sim_same.py
+
+honest: .venv/.ready  ## the same with 10,000, of which none may accuse the honest server
+	$(BIN)/tracegen sim --seeds 1..10000 --jobs $(JOBS) --tlc-every 200
+
+hunt: .venv/.ready  ## how soon the swarm finds each deliberate bug: a table
+	$(BIN)/tracegen mutants --backend sim --seeds 1..200 --jobs $(JOBS)
 
 weaken: .venv/.ready  ## weaken each condition of the spec in turn: a trace or a model must notice (an hour)
 	$(BIN)/python -m integration.corpus runs/corpus

@@ -96,8 +96,14 @@ def below_its_promise(behaviour: Behaviour, entry: Entry) -> Entry | None:
 
 
 def of_what_is_not_promised(behaviour: Behaviour, entry: Entry) -> Entry:
-    """A refusal of a ballot that is above all that was promised."""
-    entry.fields["ballot"] = [FRESH_ROUND, entry.fields["ballot"][1]]
+    """A refusal to promise a ballot that is above all that was promised."""
+    entry.fields |= {"step": "prepare", "ballot": [FRESH_ROUND, entry.fields["ballot"][1]]}
+    return entry
+
+
+def to_accept_what_is_promised(behaviour: Behaviour, entry: Entry) -> Entry:
+    """A refusal to accept at the very ballot that was promised."""
+    entry.fields |= {"step": "accept", "ballot": entry.fields["was_promised"]}
     return entry
 
 
@@ -230,6 +236,13 @@ _FORGERIES: Final[list[tuple[str, str, str, str, Make]]] = [
     ("an acceptance below the promise", "Accept", "b >= promised[r]", "Accept", below_its_promise),
     ("a refusal of a stranger, for no ballot", "Refuse", "r \\in group.replicas", "Refuse", for_no_ballot),
     ("a refusal of what is not promised", "Refuse", "b <= promised[r]", "Refuse", of_what_is_not_promised),
+    (
+        "a refusal to accept what is promised",
+        "Refuse",
+        'step = "accept" => b < promised[r]',
+        "Refuse",
+        to_accept_what_is_promised,
+    ),
     ("a claim by another replica", "Claim", "c = group.preferred", "Claim", by_another_replica),
     (
         "an acknowledgement by one who only found it",

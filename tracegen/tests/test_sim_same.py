@@ -1,7 +1,4 @@
-"""Same seed, same run: every byte of the traces and of the history, also in another interpreter with other hashes.
-
-`AMBERIO_SEEDS` says how many seeds; `make sim` asks for many more than `make test`.
-"""
+"""Same seed, same run: every byte of the traces and of the history, also in another interpreter with other hashes."""
 
 import hashlib
 import os
@@ -16,8 +13,8 @@ from tracegen.backend.sim.session import simulate
 from tracegen.places import RunPlaces
 from tracegen.swarm.draw import draw
 
-SEEDS: Final = int(os.environ.get("AMBERIO_SEEDS", "20"))
-CHUNK: Final = 10
+SEEDS: Final = 200
+CHUNK: Final = 20
 FIRST: Final = tuple(range(1, SEEDS + 1, CHUNK))
 
 
@@ -55,5 +52,4 @@ def test_a_seed_makes_the_same_run_again(first: int, tmp_path: Path) -> None:
     once = digests(first, tmp_path / "once")
     assert len(set(once)) == len(once)
     assert digests(first, tmp_path / "again") == once
-    assert digests_of_another(first, tmp_path / "other", "1") == once
-    assert digests_of_another(first, tmp_path / "third", "4711") == once
+    assert digests_of_another(first, tmp_path / "other", "4711") == once
