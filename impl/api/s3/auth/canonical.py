@@ -7,11 +7,16 @@ sends `=` and signs `%3D`).
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
 Pairs = list[tuple[str, str]]
 
+AS_JOINED: Final = b", "
+"""What the connection layer puts between the values of a header that came several times; signers put a comma."""
+
+CACHED_CHARACTERS_MAX: Final = 256
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]*")
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_.~/-]+")
 
@@ -34,7 +39,14 @@ def canonical_pairs(query: str) -> Pairs:
 def _encoded(text: str) -> str:
     if _PLAIN.fullmatch(text):
         return text
+    return _encode_short(text) if len(text) <= CACHED_CHARACTERS_MAX else _encode(text)
+
+
+def _encode(text: str) -> str:
     return quote(unquote_to_bytes(text.replace("+", " ").encode("latin-1")), safe="")
+
+
+_encode_short = lru_cache(maxsize=4096)(_encode)
 
 
 def canonical_request(
@@ -44,19 +56,16 @@ def canonical_request(
     signed: Sequence[bytes],
     headers: Mapping[bytes, bytes],
     payload_hash: bytes,
-    joint: bytes = b", ",
+    joint: bytes = AS_JOINED,
 ) -> bytes:
     """The canonical request. `pairs` are canonical; `signed` are names that `headers` all has.
 
-    `joint` is what stands between the values of a header that came several times: signers put a comma, while the
-    connection layer has made it a comma and a space.
+    `joint` is what takes the place of AS_JOINED within the values of headers.
     """
     query = "&".join([f"{name}={value}" for name, value in pairs])
     lines = [f"{method}\n{path}\n{query}".encode("latin-1")]
     for name in signed:
         value = b" ".join(headers[name].split())
-        if joint != b", ":
-            value = value.replace(b", ", joint)
-        lines.append(name + b":" + value)
+        lines.append(name + b":" + (value if joint is AS_JOINED else value.replace(AS_JOINED, joint)))
     lines += (b"", b";".join(signed), payload_hash)
     return b"\n".join(lines)

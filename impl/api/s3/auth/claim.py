@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
@@ -22,6 +23,7 @@ from impl.api.s3.errors import (
 )
 
 EXPIRES_S_MAX: Final = 7 * 24 * 3600
+CREDENTIAL_CHARACTERS_MAX: Final = 256
 _HEADER: Final = re.compile(
     rf"{ALGORITHM} +Credential=([^ ,]+) *, *SignedHeaders=([^ ,]+) *, *Signature=([0-9a-f]{{64}}) *"
 )
@@ -30,6 +32,7 @@ _TIMESTAMP: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]
 _EXPIRES: Final = re.compile(r"[0-9]{1,9}")
 _NAMES: Final = ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature")
 _QUERY_NAMES: Final = frozenset(f"X-Amz-{name}" for name in _NAMES)
+_QUERY_PAYLOAD: Final = "X-Amz-Content-Sha256"
 _ONLY_SIGV4: Final = f"The authorization mechanism you have provided is not supported. Please use {ALGORITHM}."
 
 
@@ -126,9 +129,10 @@ def query_claim(pairs: Pairs, headers: Mapping[bytes, bytes]) -> Claim:
     wrong = AuthorizationQueryParametersError
     said: dict[str, str] = {}
     for name, value in pairs:
-        if name in _QUERY_NAMES and name in said:
+        if name in said:
             raise wrong(f"{name} is given twice; give it once")
-        said[name] = unquote(value, encoding="latin-1")
+        if name in _QUERY_NAMES or name == _QUERY_PAYLOAD:
+            said[name] = unquote(value, encoding="latin-1") if "%" in value else value
     if missing := sorted(name for name in _QUERY_NAMES if not said.get(name)):
         raise wrong(f"a presigned URL must have {', '.join(missing)}")
     if said["X-Amz-Algorithm"] != ALGORITHM:
@@ -146,32 +150,49 @@ def query_claim(pairs: Pairs, headers: Mapping[bytes, bytes]) -> Claim:
         raise wrong(f"X-Amz-Expires must be less than a week (in seconds): use at most {EXPIRES_S_MAX}")
     access_key_id, scope = read_credential(said["X-Amz-Credential"], timestamp, wrong)
     names = tuple(said["X-Amz-SignedHeaders"].encode("latin-1").split(b";"))
-    payload = said.get("X-Amz-Content-Sha256") or payload_said(headers)
+    payload = said.get(_QUERY_PAYLOAD) or payload_said(headers)
     return Claim(access_key_id, scope, timestamp, time_s, names, said["X-Amz-Signature"], payload, wrong, int(expires))
 
 
 def read_credential(text: str, timestamp: str, wrong: type[S3Error]) -> tuple[str, Scope]:
     """Access key id and scope of `KEY/DATE/REGION/s3/aws4_request`. Raises `wrong`."""
-    parts = text.rsplit("/", 4)
-    if len(parts) != 5 or not parts[0]:
-        raise wrong(f"the credential is mal-formed; expecting KEY/YYYYMMDD/REGION/{SERVICE}/{TERMINATOR}")
-    access_key_id, date, region, service, terminator = parts
+    if len(text) > CREDENTIAL_CHARACTERS_MAX:
+        raise wrong(f"the credential has more than {CREDENTIAL_CHARACTERS_MAX} characters")
+    access_key_id, scope, fault = _split_credential(text)
+    if fault:
+        raise wrong(fault)
+    if scope.date != timestamp[:8]:
+        raise wrong(f"the credential's date is {scope.date[:9]!r}; it is not that of the request, {timestamp[:8]!r}")
+    return access_key_id, scope
+
+
+@lru_cache(maxsize=4096)
+def _split_credential(text: str) -> tuple[str, Scope, str]:
+    """Access key id, scope, and what is wrong with it ("" if nothing)."""
+    access_key_id, *scope = text.rsplit("/", 4)
+    if len(scope) != 4 or not access_key_id:
+        return "", Scope("", "", ""), f"the credential is mal-formed; use KEY/YYYYMMDD/REGION/{SERVICE}/{TERMINATOR}"
+    date, region, service, terminator = scope
+    fault = ""
     if terminator != TERMINATOR:
-        raise wrong(f"the credential's terminator is {terminator[:40]!r}; it must be {TERMINATOR!r}")
-    if service != SERVICE:
-        raise wrong(f"the credential's service is {service[:40]!r}; this endpoint belongs to {SERVICE!r}")
-    if date != timestamp[:8]:
-        raise wrong(f"the credential's date is {date[:40]!r}; it is not that of the request's date, {timestamp[:8]!r}")
-    return access_key_id, Scope(date, region)
+        fault = f"the credential's terminator is {terminator[:40]!r}; it must be {TERMINATOR!r}"
+    elif service != SERVICE:
+        fault = f"the credential's service is {service[:40]!r}; this endpoint belongs to {SERVICE!r}"
+    return access_key_id, Scope.of(date, region), fault
 
 
 def epoch_s(timestamp: str) -> int | None:
     """YYYYMMDDTHHMMSSZ in seconds since 1970, None if it is no such moment."""
+    return _epoch_s(timestamp) if len(timestamp) == 16 else None
+
+
+@lru_cache(maxsize=4096)
+def _epoch_s(timestamp: str) -> int | None:
     match = _TIMESTAMP.fullmatch(timestamp)
     if match is None:
         return None
     year, month, day, hour, minute, second = map(int, match.groups())
     try:
         return int(datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp())
-    except (ValueError, OverflowError):
+    except ValueError:
         return None

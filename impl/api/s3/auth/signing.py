@@ -17,13 +17,16 @@ CACHED_KEYS_MAX: Final = 4096
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """What a signing key is good for: a day (YYYYMMDD), in a region, at S3."""
+    """What a signing key is good for: a day (YYYYMMDD), in a region, at S3. `text` is how it is signed."""
 
     date: str
     region: str
+    text: str
 
-    def __str__(self) -> str:
-        return f"{self.date}/{self.region}/{SERVICE}/{TERMINATOR}"
+    @classmethod
+    def of(cls, date: str, region: str) -> "Scope":
+        """The scope of S3 in a region on a day."""
+        return cls(date, region, f"{date}/{region}/{SERVICE}/{TERMINATOR}")
 
 
 def signing_key(secret: str, scope: Scope) -> bytes:
@@ -47,7 +50,7 @@ def fits(key: bytes, text: bytes, signature: str) -> bool:
 def string_to_sign(timestamp: str, scope: Scope, canonical_request: bytes) -> bytes:
     """What is signed of a request."""
     digest = hashlib.sha256(canonical_request).hexdigest()
-    return f"{ALGORITHM}\n{timestamp}\n{scope}\n{digest}".encode()
+    return f"{ALGORITHM}\n{timestamp}\n{scope.text}\n{digest}".encode()
 
 
 class SigningKeys:
@@ -87,13 +90,13 @@ class ChunkChain:
 
     def check_chunk(self, previous: str, sha256: str, signature: str) -> None:
         """Raises SignatureDoesNotMatch unless `signature` is that of a chunk with this digest after `previous`."""
-        text = f"{ALGORITHM}-PAYLOAD\n{self.timestamp}\n{self.scope}\n{previous}\n{_EMPTY_SHA256}\n{sha256}"
+        text = f"{ALGORITHM}-PAYLOAD\n{self.timestamp}\n{self.scope.text}\n{previous}\n{_EMPTY_SHA256}\n{sha256}"
         if not fits(self.key, text.encode(), signature):
             raise SignatureDoesNotMatch("the signature of a chunk does not fit its bytes and the chunk before it")
 
     def check_trailer(self, previous: str, sha256: str, signature: str) -> None:
         """Raises SignatureDoesNotMatch unless `signature` is that of trailing headers with this digest."""
-        text = f"{ALGORITHM}-TRAILER\n{self.timestamp}\n{self.scope}\n{previous}\n{sha256}"
+        text = f"{ALGORITHM}-TRAILER\n{self.timestamp}\n{self.scope.text}\n{previous}\n{sha256}"
         if not fits(self.key, text.encode(), signature):
             raise SignatureDoesNotMatch("x-amz-trailer-signature does not fit the trailing headers and the last chunk")
 

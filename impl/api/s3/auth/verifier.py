@@ -4,11 +4,12 @@ import hmac
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import Enum
+from itertools import product
 from typing import Final
 
 import msgspec
 
-from impl.api.s3.auth.canonical import Pairs, canonical_pairs, canonical_path, canonical_request
+from impl.api.s3.auth.canonical import AS_JOINED, Pairs, canonical_pairs, canonical_path, canonical_request
 from impl.api.s3.auth.claim import Claim, header_claim, is_presigned, query_claim, refuse_sigv2
 from impl.api.s3.auth.payload import UNSIGNED, Payload, payload_of, payload_said
 from impl.api.s3.auth.signing import ChunkChain, SigningKeys, fits, string_to_sign
@@ -68,7 +69,7 @@ class Verifier:
         and values of a header that came several times are joined with ", ". Raises S3Error, and nothing else.
         """
         pairs = canonical_pairs(query)
-        presigned = is_presigned(pairs)
+        presigned = bool(pairs) and is_presigned(pairs)
         if b"authorization" in headers:
             if presigned or (self._simple_keys and SIMPLE_KEY in headers):
                 raise InvalidArgument(
@@ -128,7 +129,9 @@ class Verifier:
         _check_time(claim, now_s)
         _check_headers(claim, headers)
         identity, key = self.check(claim, _texts(claim, method, path, pairs, headers))
-        chain = ChunkChain(key, claim.timestamp, claim.scope, claim.signature)
+        chain = None
+        if claim.payload.startswith("STREAMING"):
+            chain = ChunkChain(key, claim.timestamp, claim.scope, claim.signature)
         return Verified(identity, kind, payload_of(claim.payload, headers.get(b"content-encoding", b""), chain))
 
     def _simple(self, headers: Mapping[bytes, bytes]) -> Identity:
@@ -153,11 +156,18 @@ def _texts(claim: Claim, method: str, path: str, pairs: Pairs, headers: Mapping[
     the values of a header with a comma and a space.
     """
     payload = (claim.payload or UNSIGNED).encode("latin-1")
-    listed = any(b", " in headers[name] for name in claim.signed)
-    for form in dict.fromkeys((canonical_path(path), path)):
-        for joint in (b", ", b",") if listed else (b", ",):
-            text = canonical_request(method, form, pairs, claim.signed, headers, payload, joint)
-            yield string_to_sign(claim.timestamp, claim.scope, text)
+
+    def text(path: str, joint: bytes) -> bytes:
+        canonical = canonical_request(method, path, pairs, claim.signed, headers, payload, joint)
+        return string_to_sign(claim.timestamp, claim.scope, canonical)
+
+    strict = canonical_path(path)
+    yield text(strict, AS_JOINED)
+    forms = [strict, path] if path.isascii() and path.isprintable() else [strict]
+    joints = [AS_JOINED, b","] if any(AS_JOINED in headers[name] for name in claim.signed) else [AS_JOINED]
+    for form, joint in product(forms, joints):
+        if (form, joint) != (strict, AS_JOINED):
+            yield text(form, joint)
 
 
 def _check_time(claim: Claim, now_s: float) -> None:
@@ -188,7 +198,7 @@ def _check_headers(claim: Claim, headers: Mapping[bytes, bytes]) -> None:
             raise SignatureDoesNotMatch(
                 f"the header {name.decode('latin-1')[:80]!r} was signed, but is not in the request"
             )
-    unsigned = [name for name in headers if name.startswith(b"x-amz-") and name not in signed]
+    unsigned = [name for name in headers if name[:6] == b"x-amz-" and name not in signed]
     if b"host" not in signed:
         unsigned.append(b"host")
     if unsigned:

@@ -353,7 +353,7 @@ def test_a_stream_is_recognised_and_signed_chunks_begin_at_the_request(kind: Pay
     assert payload.kind is kind and (payload.chain is not None) == kind.signed_chunks
     if payload.chain is not None:
         assert payload.chain.seed in sent.query
-        assert signing_key(SECRET, Scope("20130524", "us-east-1")).hex() not in repr(payload)
+        assert signing_key(SECRET, Scope.of("20130524", "us-east-1")).hex() not in repr(payload)
 
 
 def test_a_body_that_was_not_signed_is_refused() -> None:
@@ -411,14 +411,14 @@ def test_no_refusal_and_no_repr_shows_a_secret_or_the_right_signature() -> None:
         with pytest.raises(S3Error) as raised:
             forged.verified(by=by)
         shown.append(f"{raised.value!r} {raised.value.details}")
-    key = signing_key(SECRET, Scope("20130524", "us-east-1"))
+    key = signing_key(SECRET, Scope.of("20130524", "us-east-1"))
     assert not any(secret in text for text in shown for secret in (SECRET, key.hex(), repr(key)[2:-1]))
 
 
 def test_signing_keys_are_kept_within_bounds_and_only_after_a_right_signature() -> None:
     keys, credential = SigningKeys(), Credential(Identity("k", "k"), SECRET)
     for day in range(2 * CACHED_KEYS_MAX + 1):
-        scope = Scope(str(day), "us-east-1")
+        scope = Scope.of(str(day), "us-east-1")
         assert keys.get(credential, scope) == (signing_key(SECRET, scope) if day < 9 else keys.get(credential, scope))
         keys.keep(credential, scope, b"")
     assert repr(keys) == "SigningKeys(1 cached)"
