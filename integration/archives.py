@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 PART_BYTES = 64
 LIMITS = Limits(part_bytes=PART_BYTES)
 PERSISTENT = Limits(part_bytes=PART_BYTES, attempts_max=3, retry_budget=10_000, failures_max=100, attempt_s=5)
-TROUBLE = Faults(throttle=0.1, fail=0.1, lose=0.15, fail_part=0.1, slow_s=0.2)
+TROUBLE = Faults(throttle=0.1, fail=0.1, lose=0.15, slow_s=0.2)
 MEMORY = Path("/dev/shm")
 QUICK = MEMORY if os.access(MEMORY, os.W_OK) else None
 

@@ -239,14 +239,19 @@ class Tree:
     def _unlink(self, key: str, parts: Sequence[Part]) -> None:
         for part in parts:
             self._file(key, part).unlink(missing_ok=True)
-            (self._mine / part.token).unlink(missing_ok=True)
         self._prune(self._at(key)[0])
+        for part in parts:
+            (self._mine / part.token).unlink(missing_ok=True)
 
     def _prune(self, directory: Path) -> None:
-        with contextlib.suppress(OSError):  # it is not empty, or is gone
-            while directory != self._objects:
+        while directory != self._objects:
+            try:
                 directory.rmdir()
-                directory = directory.parent
+            except FileNotFoundError:
+                pass  # but those above it may be there
+            except OSError:
+                return  # it is not empty
+            directory = directory.parent
 
     @contextlib.contextmanager
     def _writing(self, key: str) -> Iterator[None]:

@@ -40,14 +40,14 @@ Outage = Literal["refuses", "silent"]
 
 @dataclass
 class Faults:
-    """What is wrong with the archive now. Probabilities are per request.
+    """What is wrong with the archive now. Probabilities are per request; `only` are S3's names of the requests that
+    they are for, none: all.
 
     - `outage`: nothing arrives, and no answer to what had arrived gets out.
     - `slow_s`: each request takes so much longer, drawn anew from 0 to this.
     - `throttle`: refused with a 503 SlowDown, which says to come again after `retry_after_s`, if that is not None.
     - `fail`: the archive's own failure, a 500; half of these requests are carried out all the same.
     - `lose`: carried out, and the answer is lost; half of these connections break, of the others nothing is heard.
-    - `fail_part`: as `fail`, for parts of uploads alone.
     - `refuse`: the keys are not valid any more.
     """
 
@@ -57,8 +57,8 @@ class Faults:
     retry_after_s: float | None = None
     fail: float = 0.0
     lose: float = 0.0
-    fail_part: float = 0.0
     refuse: bool = False
+    only: frozenset[str] = frozenset()
 
 
 class _Upload:
@@ -246,8 +246,10 @@ class SimBucket:
         if faults.refuse:
             self.done["refuse"] += 1
             return _Fate(False, ArchiveRefused(f"{operation}: 403 InvalidAccessKeyId"))
+        if faults.only and operation not in faults.only:
+            return _Fate(True, None)
         throttled = faults.throttle
-        failed = throttled + faults.fail + (faults.fail_part if operation == "upload_part" else 0.0)
+        failed = throttled + faults.fail
         if chance < throttled:
             self.done["throttle"] += 1
             return _Fate(False, ArchiveThrottled(f"{operation}: 503 SlowDown", faults.retry_after_s))
