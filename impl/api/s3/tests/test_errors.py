@@ -1,5 +1,6 @@
 """What clients hear of an error: botocore's parser reads it, and every error of the node has a code that S3 has."""
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from typing import Any
@@ -50,6 +51,7 @@ def test_no_text_keeps_an_error_from_being_written(text: str) -> None:
     body = error_xml(errors.InvalidArgument(text, ArgumentValue=text), text, text).decode("utf-8")
     assert body.startswith('<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>InvalidArgument</Code>')
     assert body.count("<") == 2 + 2 * 6 + 1
+    assert not re.search("[\x00-\x08\x0b-\x1f\ufffe\uffff]", body)
 
 
 def test_the_elements_come_in_the_order_that_s3_has() -> None:
