@@ -38,13 +38,14 @@ class Opened:
     """An archive, and how to wait for what it does.
 
     `is_troubled`: it may raise ArchiveUnavailable and ArchiveThrottled. `can_replace_parts_if_match`: moto does not
-    know If-Match where an upload is completed; S3 does.
+    know If-Match where an upload is completed; S3 does. `can_have_any_key`: moto fails on what XML cannot say.
     """
 
     archive: Archive
     run: Callable[[Coroutine[Any, Any, Result]], Result]
     is_troubled: bool = False
     can_replace_parts_if_match: bool = True
+    can_have_any_key: bool = True
 
 
 @contextmanager
@@ -75,7 +76,7 @@ def simulated(faults: Faults | None = None, limits: Limits = LIMITS, seed: int =
 def in_s3(moto: Moto, limits: Limits = LIMITS) -> Iterator[Opened]:
     with asyncio.Runner() as runner:
         archive = runner.run(open_moto(moto, limits))
-        yield Opened(archive, runner.run, can_replace_parts_if_match=False)
+        yield Opened(archive, runner.run, can_replace_parts_if_match=False, can_have_any_key=False)
         runner.run(archive.close())
 
 
