@@ -1,7 +1,8 @@
-"""What lies on the disks of a simulated cluster when all is over, held against what the storage promises.
+"""What lies on the disks of a simulated cluster, held against what the storage promises.
 
-Every part has the bytes that its name says, unless the harness flipped a bit of it; and whatever part some replica's
-head names is on as many disks as acknowledge a write, as parts are stored before any head names them.
+When a client is told that its body is stored, each part of it is on as many disks as acknowledge a write. And when all
+is over, every part has the bytes that its name says, unless the harness flipped a bit of it; and whatever part some
+replica's head names is on as many disks, as parts are stored before any head names them.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Final
 
-from impl.model import slot_of
+from impl.model import PART_BYTES, slot_of
 from impl.protocol.placement import Table
 from impl.storage import database
 from tracegen.backend.sim.vfs import SimDisk
@@ -33,6 +34,20 @@ def audit(disks: Mapping[str, SimDisk], databases: Mapping[str, Path], table: Ta
         if len(holders) < write_quorum:
             on = ", ".join(holders) or "no disk"
             problems.append(f"a head of {path} names the part {digest[:12]}, which is on {on}; not on {write_quorum}")
+    return problems
+
+
+def unstored(disks: Mapping[str, SimDisk], target: str, body: bytes, write_quorum: int) -> list[str]:
+    """A line for each part of an acknowledged body that a power cut of all machines could leave on too few disks."""
+    problems = []
+    for begin in range(0, len(body), PART_BYTES):
+        digest = hashlib.sha256(body[begin : begin + PART_BYTES]).hexdigest()
+        holders = [node for node, disk in disks.items() if disk.is_durable(digest)]
+        if len(holders) < write_quorum:
+            on = ", ".join(holders) or "no disk"
+            problems.append(
+                f"the write of {target} was acknowledged with its part {digest[:12]} on {on}; not on {write_quorum}"
+            )
     return problems
 
 

@@ -21,10 +21,11 @@ from impl.config import (
     Settings,
     TraceSettings,
 )
+from impl.model import INLINE_BODY_BYTES_MAX
 from impl.protocol.placement import Site, place
 from impl.storage.layout import Layout
 from tracegen.backend.face import Crossing, NodeState
-from tracegen.backend.sim.audit import audit
+from tracegen.backend.sim.audit import audit, unstored
 from tracegen.backend.sim.connection import SimConnection
 from tracegen.backend.sim.loop import Owner, SimLoop
 from tracegen.backend.sim.network import SimNetwork, Way
@@ -110,6 +111,7 @@ class SimCluster:
         self._draw = random.Random(f"{seed}/sim")
         self.network = SimNetwork(loop, shape.node_ids, random.Random(f"{seed}/network"), LATENCY_S, BYTES_PER_S)
         self._names = shape.node_ids
+        self._problems: list[str] = []
         limits = _limits(random.Random(f"{seed}/limits"))
         settings = _settings(shape, places.traces if trace else None, places.disks, limits, tuple(mutants))
         self._table = table = _table(shape)
@@ -136,6 +138,11 @@ class SimCluster:
         work_s = self._draw.uniform(*FSYNC_S)
         return work_s if owner is None else work_s + self._disks[owner.name].next_delay_s()
 
+    def acknowledged(self, target: str, body: bytes) -> None:
+        """A client is told that a body is stored: look whether it is."""
+        if len(body) > INLINE_BODY_BYTES_MAX:
+            self._problems += unstored(self._disks, target, body, self._table.write_quorum)
+
     def client_latency_s(self) -> float:
         return self._draw.uniform(*LATENCY_S)
 
@@ -150,6 +157,7 @@ class SimCluster:
             if node.is_serving:
                 await node.terminate()
         problems = [f"an exception nobody caught: {error}" for error in self.loop.errors]
+        problems += self._problems
         return problems + audit(self._disks, self._databases, self._table.table, self._table.write_quorum)
 
     def close(self) -> None:

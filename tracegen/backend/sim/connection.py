@@ -5,7 +5,7 @@ a failure is kept exactly: NotSent is raised only while the node was never asked
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tracegen.backend.face import Answer
 from tracegen.backend.sim.node import CUT, LATE, settle
@@ -13,6 +13,8 @@ from tracegen.errors import Lost, NotSent
 
 if TYPE_CHECKING:
     from tracegen.backend.sim.cluster import SimCluster
+
+STORED: Final = (200, 201)
 
 
 class SimConnection:
@@ -39,6 +41,8 @@ class SimConnection:
         late = cluster.loop.call_at(end_s, settle, asked, LATE)
         answered = await asked
         late.cancel()
+        if method == "PUT" and body is not None and isinstance(answered, tuple) and answered[0].status in STORED:
+            cluster.acknowledged(target, body)
         latency_s = cluster.client_latency_s()
         if answered is LATE or cluster.loop.time() + latency_s > end_s:
             raise Lost(f"{name} did not answer within {deadline_s:g} s")

@@ -130,6 +130,10 @@ class SimDisk:
         kept = (file.content for name, file in self._files.items() if name.endswith(f"/{digest}"))
         return any(hashlib.sha256(content).hexdigest() != digest for content in kept)
 
+    def is_durable(self, digest: str) -> bool:
+        """Would a power cut leave a file of this name, as it was written?"""
+        return any(name.endswith(f"/{digest}") and not file.undo for name, file in self._files.items())
+
     def next_delay_s(self) -> float:
         """By how much a slow disk makes the next work on it longer."""
         if not self.delay_s:
