@@ -20,7 +20,7 @@ import msgspec
 import structlog
 import xxhash
 
-from impl.errors import AmberioError, InternalError, Overloaded
+from impl.errors import AmberioError, ConfigError, InternalError, Overloaded
 from impl.model import VIRGIN, Head, Register, head_digest
 from impl.protocol.acceptor import Step
 from impl.protocol.rules import HONEST, Rules
@@ -121,8 +121,16 @@ class RegisterStore:
         self._broken: AmberioError | None = None
 
     def durable_events(self) -> list[tuple[int, bytes]]:
-        """The events, by number, that the last incarnation committed and may not have written to its trace."""
-        return list(database.read_events(self._connection))
+        """The events, by number, that the last incarnation committed and may not have written to its trace.
+
+        Raises ConfigError if the database is damaged.
+        """
+        try:
+            return list(database.read_events(self._connection))
+        except (apsw.Error, TypeError) as error:
+            raise ConfigError(
+                f"{self._file}: is damaged: {error}; restore it, or give the node an empty disk"
+            ) from None
 
     def begin(self) -> None:
         """Count this start, and forget the events of the last one, whose trace is complete by now; raises DiskFull.

@@ -13,7 +13,7 @@ SEEDS = range(1, 11)
 
 BY_TRACE = ("accept-below-promise", "lease-of-old-head", "oldest-of-group-wins", "refused-but-written")
 BY_HISTORY = ("list-skips-unsettled", "etag-of-previous", "unknown-called-failed")
-BY_RUN = ("swap-304-and-412", "part-not-fsynced")
+BY_RUN = ("swap-304-and-412", "part-not-fsynced", "parts-of-one")
 
 
 @pytest.mark.parametrize("name", MUTANTS)

@@ -9,11 +9,11 @@ from typing import ClassVar
 import apsw
 import pytest
 
-from impl.errors import AmberioError, DiskFull, InternalError
+from impl.errors import AmberioError, ConfigError, DiskFull, InternalError
 from impl.model import VIRGIN, Register
 from impl.storage import database
 from impl.storage.registers import Committed, RegisterStore
-from impl.storage.tests.rig import Remembering, accepting, disk_stalled, limit_pages, opened
+from impl.storage.tests.rig import CACHE_BYTES, Remembering, accepting, disk_stalled, limit_pages, opened
 
 BODY = bytes(20_000)
 
@@ -229,6 +229,13 @@ def test_a_power_cut_right_after_the_acknowledgement_would_take_nothing(
             assert not failing_disk.unsynced
 
     asyncio.run(story())
+
+
+def test_a_damaged_table_of_events_is_refused_at_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "registers.db"
+    database.open_database(file).execute("PRAGMA writable_schema=1; UPDATE sqlite_schema SET rootpage = 2").close()
+    with pytest.raises(ConfigError, match=r"registers\.db: is damaged"):
+        RegisterStore(file, CACHE_BYTES).durable_events()
 
 
 @pytest.fixture
