@@ -15,7 +15,7 @@ from impl.archive.directory import open_directory
 from impl.archive.face import Archive
 from impl.archive.remote import RemoteArchive
 from impl.archive.retries import Limits
-from impl.archive.s3 import S3Settings, open_s3
+from impl.archive.s3 import S3Bucket, S3Settings, open_s3
 from impl.doors import RealClock, RealRandom
 from integration.moto_server import Moto
 from tracegen.backend.sim.archive import Faults, SimBucket
@@ -85,6 +85,13 @@ async def open_moto(moto: Moto, limits: Limits = LIMITS) -> RemoteArchive:
     name = f"bucket-{next(_buckets)}"
     await asyncio.to_thread(moto.client.create_bucket, Bucket=name)
     return await open_s3(s3_settings(moto, name), RealClock(), RealRandom(), limits)
+
+
+def bucket_of(archive: RemoteArchive) -> str:
+    """The name of the bucket in which an archive is."""
+    bucket = archive._bucket
+    assert isinstance(bucket, S3Bucket)
+    return bucket._name
 
 
 def s3_settings(moto: Moto, bucket: str) -> S3Settings:

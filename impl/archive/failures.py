@@ -80,7 +80,7 @@ TRANSIENT: Final = (
 def as_archive_error(error: ClientError | BotoCoreError, what: str) -> AmberioError:
     """What the failure of a request means; `what` names the request in the message."""
     if isinstance(error, ClientError):
-        return _of_answer(error.response, what)
+        return _of_answer(error.response, what, has_body=not error.operation_name.startswith("Head"))
     if isinstance(error, (FlexibleChecksumError, ChecksumError)):
         return ArchiveCorrupted(f"{what}: {error}")
     if isinstance(error, TRANSIENT):
@@ -88,10 +88,12 @@ def as_archive_error(error: ClientError | BotoCoreError, what: str) -> AmberioEr
     return ArchiveRefused(f"{what}: {error}; look at the archive's settings")
 
 
-def _of_answer(answer: Mapping[str, Any], what: str) -> AmberioError:
+def _of_answer(answer: Mapping[str, Any], what: str, *, has_body: bool) -> AmberioError:
     said, about = answer.get("Error", {}), answer.get("ResponseMetadata", {})
     code, status = str(said.get("Code", "")), int(about.get("HTTPStatusCode", 500))
     kind = BY_CODE.get(code) or BY_STATUS.get(status) or (ArchiveUnavailable if status >= 500 else ArchiveRefused)
+    if status == 503 and not has_body:
+        kind = ArchiveThrottled  # it cannot say SlowDown, which is what S3 means by nearly every 503
     text = f"{what}: {status} {code} {said.get('Message', '')}".rstrip()
     if kind is ArchiveThrottled:
         after = about.get("HTTPHeaders", {}).get("retry-after", "")

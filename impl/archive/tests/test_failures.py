@@ -50,9 +50,9 @@ ANSWERS = (
 )
 
 
-def answer(status: int, code: str, headers: dict[str, str] | None = None) -> ClientError:
+def answer(status: int, code: str, headers: dict[str, str] | None = None, to: str = "PutObject") -> ClientError:
     about = {"HTTPStatusCode": status, "HTTPHeaders": headers or {}}
-    return ClientError({"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": about}, "Whatever")
+    return ClientError({"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": about}, to)
 
 
 @pytest.mark.parametrize(("status", "code", "kind"), ANSWERS, ids=lambda value: str(getattr(value, "__name__", value)))
@@ -84,6 +84,11 @@ def test_throttling_says_when_to_come_again_if_it_was_said() -> None:
     for said, after_s in (("7", 7.0), ("", None), ("Fri, 31 Dec 1999 23:59:59 GMT", None)):
         error = as_archive_error(answer(503, "SlowDown", {"retry-after": said}), "put_object a")
         assert isinstance(error, ArchiveThrottled) and error.after_s == after_s
+
+
+def test_a_503_is_throttling_where_it_cannot_say_so_and_doubt_where_it_could() -> None:
+    assert type(as_archive_error(answer(503, "503", to="HeadObject"), "head_object a")) is ArchiveThrottled
+    assert type(as_archive_error(answer(503, "503", to="PutObject"), "put_object a")) is ArchiveUnavailable
 
 
 def test_a_missing_bucket_is_never_taken_for_a_missing_object() -> None:
