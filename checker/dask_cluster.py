@@ -171,8 +171,8 @@ class DaskCluster:
             return future.result()
         except KilledWorker as error:
             raise CannotCheck(
-                f"{call.names}: given up, as {error.allowed_failures + 1} workers of {self.address} died, one after "
-                f"the other, while they had this (the last: {error.last_worker.address}); out of memory perhaps"
+                f"{call.names}: given up after {error.allowed_failures + 1} deaths of workers at {self.address} "
+                f"that had this (the last: {error.last_worker.address}); out of memory perhaps"
             ) from None
         except CancelledError:
             raise self._lost() from None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checker.dask_cluster import Call, DaskCluster, code_digest
@@ -47,6 +47,7 @@ class Pool(Executor):
         return {"a worker": self._allowed}
 
 
+@settings(deadline=None)
 @given(st.integers(0, 40), st.lists(st.integers(0, 5), min_size=1, max_size=5))
 def test_every_call_comes_back_once_and_no_more_are_out_than_there_are_threads(count: int, threads: list[int]) -> None:
     pool = Pool(threads)
