@@ -20,7 +20,7 @@ import apsw
 import msgspec
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from impl.errors import AmberioError, BadBytes, ConfigError, DigestMismatch, DiskFull, InternalError, NeverWritten
 from impl.model import VIRGIN, Ballot, Register
@@ -39,8 +39,11 @@ QUICK: Final = MEMORY if os.access(MEMORY, os.W_OK) else None
 """Where the directories are made: what a power cut leaves is decided by the rig, so no fsync need wait."""
 PATHS: Final = ("a", "a/b", "a/c", "b", "é", "\U0001f600")
 BODIES: Final = (None, b"", b"x", b"y" * 5000)
-PARTS: Final = {hashlib.sha256(part).hexdigest(): part for part in (b"", b"small", b"large" * 3000)}
 SLOTS: Final = 2
+PARTS: Final = {
+    (slot, hashlib.sha256(part).hexdigest()): part
+    for slot, part in ((0, b""), (0, b"small"), (1, b"small"), (1, b"large" * 3000))
+}
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -64,8 +67,8 @@ STEPS: Final = st.builds(
     st.integers(1, 20),
     st.integers(0, len(BODIES) - 1),
 )
-digests = st.sampled_from(sorted(PARTS))
-slots = st.integers(0, SLOTS - 1)
+Key = tuple[int, str]
+keys = st.sampled_from(list(PARTS))
 Answer = Committed | Register | AmberioError
 
 
@@ -128,7 +131,9 @@ class StorageMachine(RuleBasedStateMachine):
         self.disk = PoweredDisk(self.directory)
         self.runner = asyncio.Runner()
         self.kept: dict[str, Register] = {}
-        self.parts_kept: dict[tuple[int, str], bool] = {}
+        self.parts_kept: dict[Key, bool] = {}  # False: rotten
+        self.at_start: dict[str, Register] = {}
+        self.parts: PartStore
         self.rounds = 0
         self.incarnation = 0
         self.is_open = False
@@ -169,7 +174,7 @@ class StorageMachine(RuleBasedStateMachine):
         ]
         assert self.runner.run(self.store.scan(prefix, after, limit)) == wanted[:limit]
 
-    @rule(slot=slots)
+    @rule(slot=st.integers(0, SLOTS - 1))
     def heads_of_a_slot(self, slot: int) -> None:
         wanted = {
             path: unbodied(register).head
@@ -192,41 +197,38 @@ class StorageMachine(RuleBasedStateMachine):
 
     # -- parts
 
-    @rule(slot=slots, digest=digests, at_once=st.integers(1, 3))
-    def put_a_part(self, slot: int, digest: str, at_once: int) -> None:
+    @rule(key=keys, at_once=st.integers(1, 3))
+    def put_a_part(self, key: Key, at_once: int) -> None:
         async def put() -> list[bool]:
-            chunks = [PARTS[digest][:7], PARTS[digest][7:]]
-            return await asyncio.gather(*(self.parts.put(slot, digest, chunks) for _ in range(at_once)))
+            chunks = [PARTS[key][:7], PARTS[key][7:]]
+            return await asyncio.gather(*(self.parts.put(*key, chunks) for _ in range(at_once)))
 
         reused = self.runner.run(put())
-        assert all(reused) if self.parts_kept.get((slot, digest)) else not all(reused)
-        self.parts_kept[slot, digest] = True
+        assert all(reused) if self.parts_kept.get(key) else not all(reused)
+        self.parts_kept[key] = True
 
-    @rule(slot=slots, digest=digests)
-    def put_other_bytes(self, slot: int, digest: str) -> None:
+    @rule(key=keys)
+    def put_other_bytes(self, key: Key) -> None:
         async def put() -> bool:
             try:
-                return await self.parts.put(slot, digest, [PARTS[digest], b"!"])
+                return await self.parts.put(*key, [PARTS[key], b"!"])
             except DigestMismatch:
                 return False
 
         assert not self.runner.run(put())
 
-    @rule(slot=slots, digest=digests)
-    def get_a_part(self, slot: int, digest: str) -> None:
-        whole = self.parts_kept.get((slot, digest))
-        wanted = PARTS[digest] if whole else NeverWritten if whole is None else BadBytes
-        assert self.part(slot, digest) == wanted
+    @rule(key=keys)
+    def get_a_part(self, key: Key) -> None:
+        whole = self.parts_kept.get(key)
+        assert self.part(key) == (PARTS[key] if whole else NeverWritten if whole is None else BadBytes)
         if not whole:
-            self.parts_kept.pop((slot, digest), None)  # what has rotted is moved aside
+            self.parts_kept.pop(key, None)  # what has rotted is moved aside
 
-    @precondition(lambda self: any(self.parts_kept.values()))
-    @rule(data=st.data())
-    def rot(self, data: st.DataObject) -> None:
-        slot, digest = data.draw(st.sampled_from(sorted(key for key, whole in self.parts_kept.items() if whole)))
-        if PARTS[digest]:
-            self.disk.rot(Layout(self.directory).parts(slot) / digest)
-            self.parts_kept[slot, digest] = False
+    @rule(key=keys)
+    def rot(self, key: Key) -> None:
+        if PARTS[key] and self.parts_kept.get(key):
+            self.disk.rot(Layout(self.directory).parts(key[0]) / key[1])
+            self.parts_kept[key] = False
 
     # -- what happens to the process and its disk
 
@@ -250,16 +252,16 @@ class StorageMachine(RuleBasedStateMachine):
         asked=st.lists(STEPS, max_size=8),
         after_writes=st.integers(0, 30),
         seed=st.integers(0, 1 << 16),
-        part=st.one_of(st.none(), st.tuples(slots, digests)),
+        key=st.one_of(st.none(), keys),
     )
     def run_into_trouble(
-        self, trouble: Trouble, asked: list[Step], after_writes: int, seed: int, part: tuple[int, str] | None
+        self, trouble: Trouble, asked: list[Step], after_writes: int, seed: int, key: Key | None
     ) -> None:
         self.disk.strike(trouble, after_writes, seed)
-        if part is not None:
-            self.runner.run(self.parts.put(*part, [PARTS[part[1]]]))
+        if key is not None:
+            self.runner.run(self.parts.put(*key, [PARTS[key]]))
             if not self.disk.is_dead:
-                self.parts_kept[part] = True
+                self.parts_kept[key] = True
         before = dict(self.kept)
         burst = self.play(asked)
         refused = self.settle(burst)
@@ -273,7 +275,7 @@ class StorageMachine(RuleBasedStateMachine):
         self.learn_registers(burst, before)
         self.at_start = dict(self.kept)
         self.check_events(told, at_start, traced)
-        self.learn_part(part)
+        self.learn_part(key)
         self.check()
         self.check_parts()
 
@@ -346,15 +348,15 @@ class StorageMachine(RuleBasedStateMachine):
         assert self.runner.run(read()) == {path: self.kept.get(path, VIRGIN) for path in PATHS}
 
     def check_parts(self) -> None:
-        for (slot, digest), whole in self.parts_kept.items():
-            assert not whole or self.part(slot, digest) == PARTS[digest], "a part that was acknowledged is there"
+        for key, whole in self.parts_kept.items():
+            assert not whole or self.part(key) == PARTS[key], "a part that was acknowledged is there"
 
-    def part(self, slot: int, digest: str) -> bytes | type[AmberioError]:
+    def part(self, key: Key) -> bytes | type[AmberioError]:
         """Its bytes, or the error that is said instead."""
 
         async def get() -> bytes | type[AmberioError]:
             try:
-                return await self.parts.get(slot, digest)
+                return await self.parts.get(*key)
             except AmberioError as error:
                 return type(error)
 
@@ -394,16 +396,16 @@ class StorageMachine(RuleBasedStateMachine):
             ballot = msgspec.convert(last[path]["ballot"], Ballot)
             assert ballot == (register.accepted if last[path]["event"] == "Accept" else register.promised)
 
-    def learn_part(self, part: tuple[int, str] | None) -> None:
+    def learn_part(self, key: Key | None) -> None:
         """A part that nobody was told of is there whole, or as it was before."""
-        if part is None or self.parts_kept.get(part):
+        if key is None or self.parts_kept.get(key):
             return
-        before = BadBytes if part in self.parts_kept else NeverWritten
-        found = self.part(*part)
-        assert found in (PARTS[part[1]], before)
-        self.parts_kept.pop(part, None)
+        before = BadBytes if key in self.parts_kept else NeverWritten
+        found = self.part(key)
+        assert found in (PARTS[key], before)
+        self.parts_kept.pop(key, None)
         if found != before:
-            self.parts_kept[part] = True
+            self.parts_kept[key] = True
 
 
 def test_what_was_acknowledged_is_there_whatever_happens_to_process_and_disk() -> None:
