@@ -27,13 +27,13 @@ CREDENTIAL_CHARACTERS_MAX: Final = 256
 _HEADER: Final = re.compile(
     rf"{ALGORITHM} +Credential=([^ ,]+) *, *SignedHeaders=([^ ,]+) *, *Signature=([0-9a-f]{{64}}) *"
 )
-_SIGNATURE: Final = re.compile(r"[0-9a-f]{64}")
+SIGNATURE: Final = re.compile(r"[0-9a-f]{64}")
 _TIMESTAMP: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
 _EXPIRES: Final = re.compile(r"[0-9]{1,9}")
 _NAMES: Final = ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature")
 _QUERY_NAMES: Final = frozenset(f"X-Amz-{name}" for name in _NAMES)
 _QUERY_PAYLOAD: Final = "X-Amz-Content-Sha256"
-_ONLY_SIGV4: Final = f"The authorization mechanism you have provided is not supported. Please use {ALGORITHM}."
+ONLY_SIGV4: Final = f"The authorization mechanism you have provided is not supported. Please use {ALGORITHM}."
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -92,7 +92,7 @@ def _unreadable(text: str) -> S3Error:
             f"{ALGORITHM} Credential=KEY/DATE/REGION/{SERVICE}/{TERMINATOR}, SignedHeaders=NAME;NAME, Signature=64 hex"
         )
     if text.startswith("AWS"):
-        return InvalidRequest(_ONLY_SIGV4)
+        return InvalidRequest(ONLY_SIGV4)
     return InvalidArgument("Unsupported Authorization Type", ArgumentName="Authorization")
 
 
@@ -121,7 +121,7 @@ def refuse_sigv2(pairs: Pairs) -> None:
     """Raises InvalidRequest for a URL that was presigned with SigV2."""
     names = {name for name, _ in pairs}
     if "AWSAccessKeyId" in names and "Signature" in names:
-        raise InvalidRequest(_ONLY_SIGV4)
+        raise InvalidRequest(ONLY_SIGV4)
 
 
 def query_claim(pairs: Pairs, headers: Mapping[bytes, bytes]) -> Claim:
@@ -137,7 +137,7 @@ def query_claim(pairs: Pairs, headers: Mapping[bytes, bytes]) -> Claim:
         raise wrong(f"a presigned URL must have {', '.join(missing)}")
     if said["X-Amz-Algorithm"] != ALGORITHM:
         raise wrong(f"X-Amz-Algorithm only supports {ALGORITHM}")
-    if not _SIGNATURE.fullmatch(said["X-Amz-Signature"]):
+    if not SIGNATURE.fullmatch(said["X-Amz-Signature"]):
         raise wrong("X-Amz-Signature must be 64 lower-case hex digits")
     timestamp = said["X-Amz-Date"]
     time_s = epoch_s(timestamp)
