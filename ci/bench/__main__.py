@@ -1,9 +1,9 @@
-"""`python -m ci.bench [server|checker|memory]`; without a name, all of them, one after the other."""
+"""`python -m ci.bench [checker|server|memory|simulator|guided|shrinking]`; without a name, all, one after the other."""
 
 import importlib
 import sys
 
-BENCHMARKS = ("checker", "server", "memory")
+BENCHMARKS = ("checker", "server", "memory", "simulator", "guided", "shrinking")
 
 
 def main(names: list[str]) -> int:
