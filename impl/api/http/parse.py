@@ -24,6 +24,8 @@ from impl.errors import (
 )
 from impl.model import INLINE_BODY_BYTES_MAX
 
+OWS: Final = b" \t"
+"""What may stand around a header's value and is no part of it (RFC 9110 section 5.5); httptools leaves it at the end."""
 HOST: Final = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+;=:\[\]]*")
 
 
@@ -115,6 +117,7 @@ class RequestReader:
             self._head_too_long()
             return
         name = name.lower()
+        value = value.strip(OWS)
         earlier = self._headers.get(name)
         self._headers[name] = value if earlier is None else earlier + b", " + value
 
