@@ -25,7 +25,7 @@ from impl.errors import (
 from impl.model import INLINE_BODY_BYTES_MAX
 
 OWS: Final = b" \t"
-"""What may stand around a header's value and is no part of it (RFC 9110 section 5.5); httptools leaves it at the end."""
+"""What may stand around a header's value and is no part of it (RFC 9110 section 5.5); httptools leaves some of it."""
 HOST: Final = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+;=:\[\]]*")
 
 
