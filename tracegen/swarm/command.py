@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
@@ -85,25 +85,34 @@ def sim_command(
     console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
     try:
         chosen = parse_seeds(seeds)
-        if not chosen:
-            raise HarnessError("--seeds is empty; use a range such as 1..200")
-        if cluster is not None and jobs is not None:
-            raise HarnessError("--jobs is for the processes of this machine, --cluster for those of others; give one")
-        used_jobs = min(jobs or os.cpu_count() or 1, len(chosen))
-        trying = try_guided if guided else try_seeds
-        outcomes = trying(chosen, tuple(mutant or ()), keep, used_jobs, tlc_every, cluster)
+        outcomes = _outcomes(chosen, tuple(mutant or ()), keep, jobs, tlc_every, cluster, is_guided=guided)
         tally = _swarm(outcomes, len(chosen), tlc_every, console)
         if shrink:
             _make_small(tally, console)
     except HarnessError as error:
         typer.echo(f"tracegen: {error}", err=True)
         raise typer.Exit(UNCHECKED) from None
-    if as_json:
-        sys.stdout.write(msgspec.json.encode(tally.as_dict()).decode() + "\n")
-    else:
-        console.print(tally.table())
-        console.print("\n".join(tally.lines()))
+    _say(tally, console, as_json=as_json)
     raise typer.Exit(_exit_code(tally, is_broken=bool(mutant)))
+
+
+def _outcomes(
+    seeds: Sequence[int],
+    mutants: Sequence[str],
+    keep: Path,
+    jobs: int | None,
+    tlc_every: int,
+    cluster: str | None,
+    *,
+    is_guided: bool,
+) -> Iterator[Outcome]:
+    if not seeds:
+        raise HarnessError("--seeds is empty; use a range such as 1..200")
+    if cluster is not None and jobs is not None:
+        raise HarnessError("--jobs is for the processes of this machine, --cluster for those of others; give one")
+    used_jobs = min(jobs or os.cpu_count() or 1, len(seeds))
+    trying = try_guided if is_guided else try_seeds
+    return trying(seeds, mutants, keep, used_jobs, tlc_every, cluster)
 
 
 def _swarm(outcomes: Iterator[Outcome], count: int, tlc_every: int, console: Console) -> Tally:
@@ -126,6 +135,14 @@ def _swarm(outcomes: Iterator[Outcome], count: int, tlc_every: int, console: Con
     for line in tally.disagreements:
         console.print(line)
     return tally
+
+
+def _say(tally: Tally, console: Console, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(tally.as_dict()).decode() + "\n")
+    else:
+        console.print(tally.table())
+        console.print("\n".join(tally.lines()))
 
 
 def _make_small(tally: Tally, console: Console) -> None:
