@@ -15,6 +15,8 @@ PATH_BYTES_MAX: Final = 1024
 INLINE_BODY_BYTES_MAX: Final = 64 * 1024
 PART_BYTES: Final = 8 * 1024 * 1024
 RECENT_WRITES_MAX: Final = 16
+SYSTEM_START: Final = "/"
+"""What the paths of registers that are no objects begin with, and no client's path does."""
 
 
 class Ballot(msgspec.Struct, frozen=True, order=True, array_like=True):
@@ -31,6 +33,9 @@ class Ballot(msgspec.Struct, frozen=True, order=True, array_like=True):
 
 
 NO_BALLOT: Final = Ballot(0, "")
+
+Attributes = tuple[tuple[str, str], ...]
+"""Names and values that an API keeps with an object; nothing below the API knows what they mean."""
 
 
 class PartRef(msgspec.Struct, frozen=True, array_like=True):
@@ -54,7 +59,8 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     """The current metadata record of a path, the value that the register agrees on.
 
     A body up to INLINE_BODY_BYTES_MAX is in `body`; a larger one is named by `parts`, in order. A tombstone has
-    `deleted` set, no etag and no body. `recent` holds the last RECENT_WRITES_MAX writes, oldest first.
+    `deleted` set, no etag and no body. `recent` holds the last RECENT_WRITES_MAX writes, oldest first. `attributes` are
+    what an API keeps beside the body; rows from before there were any decode without them.
     """
 
     generation: int
@@ -66,10 +72,20 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     body: bytes | None
     parts: tuple[PartRef, ...]
     recent: tuple[Applied, ...]
+    attributes: Attributes = ()
 
     @property
     def last_write_id(self) -> str | None:
         return self.recent[-1].write_id if self.recent else None
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A body that is durable, or rides in the head (`body`); `etag` is what it is called if nobody says otherwise."""
+
+    body: bytes | None
+    parts: tuple[PartRef, ...]
+    size_bytes: int
+    etag: str
 
 
 class Register(msgspec.Struct, frozen=True, array_like=True):

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from impl.api.http.body import BodyStream
-from impl.model import Head, Register, ReplicaSet
+from impl.model import INLINE_BODY_BYTES_MAX, Attributes, Head, Register, ReplicaSet, Stored
 from impl.protocol.change import Condition
 from impl.protocol.events import Outcome
 
@@ -50,6 +50,14 @@ class Member(Protocol):
     def incarnation(self) -> int | None: ...
 
 
+class BodySource(Protocol):
+    """A body while it arrives. `size_bytes` is None where nobody said; `read` gives b"" at the end."""
+
+    size_bytes: int | None
+
+    async def read(self) -> bytes: ...
+
+
 class Node(Protocol):
     """The coordinator: one client request from start to end."""
 
@@ -69,6 +77,22 @@ class Node(Protocol):
     async def head(self, path: str) -> Head | None: ...
     def body(self, path: str, head: Head, start: int, end: int) -> AsyncIterator[bytes | memoryview]: ...
     async def list(self, prefix: str, limit: int, after: str | None, include_deleted: bool) -> Listing: ...
+
+
+class ObjectNode(Node, Protocol):
+    """What the S3 API asks beyond that: a body first, and then a head that names it and says more of it."""
+
+    async def store(self, path: str, body: BodySource, inline_bytes_max: int = INLINE_BODY_BYTES_MAX) -> Stored: ...
+    async def write(
+        self,
+        path: str,
+        stored: Stored,
+        *,
+        condition: Condition,
+        write_id: str | None,
+        content_type: str,
+        attributes: Attributes = (),
+    ) -> Written: ...
 
 
 class Slotlet(Protocol):

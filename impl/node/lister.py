@@ -11,7 +11,7 @@ import msgspec
 
 from impl.cluster.peers import Peers
 from impl.errors import AmberioError, NoQuorum
-from impl.model import Head, Register, ReplicaSet
+from impl.model import SYSTEM_START, Head, Register, ReplicaSet
 from impl.node.coordinator import Locate
 from impl.node.limits import Timing
 from impl.node.reader import Reader
@@ -20,6 +20,8 @@ from impl.protocol.proposer import ReadTally
 from impl.protocol.rules import HONEST, Rules
 from impl.storage.registers import RegisterStore
 
+_SYSTEM_END = SYSTEM_START + "\U0010ffff"
+"""Above all system paths, and below all other paths that are above one of them."""
 READS_AT_ONCE_MAX = 32
 """How many disagreements of one page are settled at the same time."""
 
@@ -62,7 +64,11 @@ class Lister:
         self._rules = rules
 
     async def page(self, prefix: str, limit: int, after: str | None, include_deleted: bool) -> Listing:
-        """Up to `limit` (1..1000) paths that start with `prefix` and follow `after`; raises NoQuorum."""
+        """Up to `limit` paths that start with `prefix` and follow `after`; raises NoQuorum.
+
+        System paths are there only for a prefix that asks for them.
+        """
+        with_system = prefix.startswith(SYSTEM_START)
         items: list[tuple[str, Head]] = []
         while True:
             answers = await self._scan(prefix, after, limit + 1)
@@ -70,6 +76,8 @@ class Lister:
             paths = sorted({path for answer in answers.values() for path in answer.registers}, key=str.encode)
             if horizon is not None:
                 paths = [path for path in paths if path.encode() <= horizon]
+            if not with_system:
+                paths = [path for path in paths if not path.startswith(SYSTEM_START)]
             for path, head in await self._settle(paths, answers):
                 if head is not None and (include_deleted or not head.deleted):
                     items.append((path, head))
@@ -78,6 +86,8 @@ class Lister:
             if horizon is None:
                 return Listing(items, None)
             after = horizon.decode()
+            if not with_system and after.startswith(SYSTEM_START):
+                after = _SYSTEM_END
 
     async def _scan(self, prefix: str, after: str | None, limit: int) -> dict[str, _Answer]:
         """The rows of enough nodes that every slot has its quorums among them."""

@@ -6,16 +6,17 @@ import msgspec
 
 from impl.doors import Clock, Random
 from impl.errors import InvalidArgument
-from impl.model import Head, ReplicaSet
+from impl.model import INLINE_BODY_BYTES_MAX, Attributes, Head, ReplicaSet, Stored
 from impl.node.coordinator import Coordinator, Locate
 from impl.node.lister import Lister, Listing
 from impl.node.reader import Reader
-from impl.node.uploads import Body, BodySource, Uploads, inline
+from impl.node.uploads import BodySource, Uploads, inline
 from impl.protocol.change import Change, Condition
 from impl.protocol.events import Outcome
 from impl.protocol.rules import HONEST, Rules
 
-LIST_LIMIT_MAX = 1000
+LIST_LIMIT_MAX = 1001
+"""A page of a thousand, and whether there is more."""
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -86,8 +87,25 @@ class Node:
         self, path: str, body: bytes | BodySource, *, condition: Condition, write_id: str | None, content_type: str
     ) -> Written:
         """Write an object; acknowledged once a write quorum has it fsynced, its parts first."""
+        stored = inline(body) if isinstance(body, bytes) else await self.store(path, body)
+        return await self.write(path, stored, condition=condition, write_id=write_id, content_type=content_type)
+
+    async def store(self, path: str, body: BodySource, inline_bytes_max: int = INLINE_BODY_BYTES_MAX) -> Stored:
+        """Make a body durable where the path lives, for `write` to name; of a small one only its bytes are kept."""
         slot, group = self._locate(path)
-        stored: Body = inline(body) if isinstance(body, bytes) else await self._uploads.store(body, slot, group)
+        return await self._uploads.store(body, slot, group, inline_bytes_max)
+
+    async def write(
+        self,
+        path: str,
+        stored: Stored,
+        *,
+        condition: Condition,
+        write_id: str | None,
+        content_type: str,
+        attributes: Attributes = (),
+    ) -> Written:
+        """Write an object whose body is durable in the path's slot already."""
         change = Change(
             operation="put",
             write_id=write_id or self._random.token(),
@@ -98,8 +116,9 @@ class Node:
             updated_at_ms=self._clock.now_ms(),
             body=stored.body,
             parts=stored.parts,
+            attributes=attributes,
         )
-        return await self._change(path, slot, change)
+        return await self._change(path, self._locate(path)[0], change)
 
     async def delete(self, path: str, *, condition: Condition, write_id: str | None) -> Written:
         """Leave a tombstone; nothing to do (and `unchanged`) where there is no live object."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from impl.cluster.peers import Peers
 from impl.errors import AmberioError, BadBytes, BodyCutShort, DiskFull, NeverWritten, NoQuorum, TooLarge
-from impl.model import INLINE_BODY_BYTES_MAX, PART_BYTES, Head, PartRef, ReplicaSet
+from impl.model import INLINE_BODY_BYTES_MAX, PART_BYTES, Head, PartRef, ReplicaSet, Stored
 from impl.node.limits import PARTS_IN_FLIGHT_MAX, PARTS_READ_MAX, PARTS_WRITTEN_MAX, Timing
 from impl.protocol.rules import HONEST, Rules
 from impl.storage.parts import PartStore, sha256
@@ -29,19 +29,9 @@ class BodySource(Protocol):
         ...
 
 
-class Body:
-    """What an upload came to: inline bytes or parts, with the etag over all of it."""
-
-    def __init__(self, body: bytes | None, parts: tuple[PartRef, ...], size_bytes: int, etag: str) -> None:
-        self.body = body
-        self.parts = parts
-        self.size_bytes = size_bytes
-        self.etag = etag
-
-
-def inline(body: bytes) -> Body:
+def inline(body: bytes) -> Stored:
     """A small body as it rides in the head; its etag is the first 128 bits of its SHA-256."""
-    return Body(body, (), len(body), hashlib.sha256(body).hexdigest()[:32])
+    return Stored(body, (), len(body), hashlib.sha256(body).hexdigest()[:32])
 
 
 class Uploads:
@@ -65,15 +55,18 @@ class Uploads:
         self._write_room = asyncio.Semaphore(PARTS_WRITTEN_MAX)
         self._read_room = asyncio.Semaphore(PARTS_READ_MAX)
 
-    async def store(self, source: BodySource, slot: int, group: ReplicaSet) -> Body:
+    async def store(
+        self, source: BodySource, slot: int, group: ReplicaSet, inline_bytes_max: int = INLINE_BODY_BYTES_MAX
+    ) -> Stored:
         """Read the body to its end and make it durable; raises NoQuorum, DiskFull, TooLarge, BodyCutShort.
 
+        A body above `inline_bytes_max` (at most INLINE_BODY_BYTES_MAX) goes into parts, others ride in the head.
         The etag of a body in parts is the first 128 bits of the SHA-256 over the parts' digests, a dash, and their
         number: no byte is hashed a second time for it.
         """
         turns = asyncio.Semaphore(PARTS_IN_FLIGHT_MAX)
         sending: list[asyncio.Task[PartRef]] = []
-        filling = _Filling(source, self._write_room)
+        filling = _Filling(source, self._write_room, inline_bytes_max)
         try:
             while (piece := await filling.next()) is not None:
                 chunks, part_bytes, has_room = piece
@@ -94,7 +87,7 @@ class Uploads:
         if source.size_bytes is not None and source.size_bytes != size_bytes:
             raise BodyCutShort(f"the body ended after {size_bytes} of {source.size_bytes} bytes; nothing was written")
         whole = hashlib.sha256("".join(ref.digest for ref in refs).encode()).hexdigest()[:32]
-        return Body(None, tuple(refs), size_bytes, f"{whole}-{len(refs)}")
+        return Stored(None, tuple(refs), size_bytes, f"{whole}-{len(refs)}")
 
     async def _put(
         self, slot: int, group: ReplicaSet, chunks: list[bytes], size_bytes: int, turns: asyncio.Semaphore
@@ -208,8 +201,9 @@ class _Filling:
     A part that outgrows a head takes a place in `room` before more of it is read.
     """
 
-    def __init__(self, source: BodySource, room: asyncio.Semaphore) -> None:
+    def __init__(self, source: BodySource, room: asyncio.Semaphore, inline_bytes_max: int) -> None:
         self.size_bytes = 0
+        self._inline_bytes_max = inline_bytes_max
         self._source = source
         self._room = room
         self._has_room = False
@@ -228,7 +222,7 @@ class _Filling:
             self._rest = chunk[fits:]
             chunks.append(chunk[:fits])
             part_bytes += len(chunks[-1])
-            if not self._has_room and (part_bytes > INLINE_BODY_BYTES_MAX or not self._is_first):
+            if not self._has_room and (part_bytes > self._inline_bytes_max or not self._is_first):
                 await self._room.acquire()
                 self._has_room = True
         if not chunks and not self._is_first:

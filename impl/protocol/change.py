@@ -7,7 +7,7 @@ from typing import Literal, TypedDict
 
 import msgspec
 
-from impl.model import RECENT_WRITES_MAX, Applied, Head, PartRef
+from impl.model import RECENT_WRITES_MAX, Applied, Attributes, Head, PartRef
 from impl.protocol.events import Operation, Outcome
 from impl.protocol.rules import HONEST, Rules
 
@@ -44,6 +44,7 @@ class Change(msgspec.Struct, frozen=True):
     updated_at_ms: int = 0
     body: bytes | None = None
     parts: tuple[PartRef, ...] = ()
+    attributes: Attributes = ()
 
 
 READ = Change(operation="read")
@@ -154,6 +155,7 @@ def _written(change: Change, found: Head | None, rules: Rules) -> Head:
         body=change.body,
         parts=change.parts,
         recent=recent,
+        attributes=change.attributes,
     )
 
 

@@ -110,6 +110,7 @@ def without_body(head: Head) -> Head:
         None,
         head.parts,
         head.recent,
+        head.attributes,
     )
 
 
