@@ -20,6 +20,8 @@ from impl.protocol.rules import MUTANTS
 
 NODES_MAX: Final = 64
 NODE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+REGION: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
+HOST_NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -105,6 +107,22 @@ class AuthSettings(msgspec.Struct, frozen=True):
     cluster_secret: str
 
 
+class S3Settings(msgspec.Struct, frozen=True):
+    """The S3 API at the root. `credentials_file` holds the access keys (impl/api/s3/credentials.py).
+
+    Without one, every request is denied, unless `anonymous` lets everybody do everything: for tests, and for networks
+    where everybody is trusted. `domains` are the host names below which buckets are host names too
+    (`<bucket>.<domain>`); `simple_keys` allows key and secret in the headers x-access-key and x-secret-key.
+    """
+
+    enabled: bool = True
+    credentials_file: Path | None = None
+    region: str = "us-east-1"
+    anonymous: bool = False
+    domains: tuple[str, ...] = ()
+    simple_keys: bool = False
+
+
 class Settings(msgspec.Struct, frozen=True):
     """Everything the file says. `routes` maps a node id to where this node dials it instead of its advertise_addr."""
 
@@ -117,6 +135,7 @@ class Settings(msgspec.Struct, frozen=True):
     logging: LoggingSettings
     routes: Mapping[str, Address]
     mutants: tuple[str, ...]
+    s3: S3Settings = S3Settings()
 
     def node(self, node_id: str) -> NodeSettings:
         """The settings of one node. Raises ConfigError if there is no such node."""
@@ -166,6 +185,7 @@ def _read(root: Section) -> Settings:
         logging=_read_logging(root.section("logging")),
         routes=_read_routes(root.section("routes"), nodes),
         mutants=root.choices("mutants", tuple(MUTANTS)),
+        s3=_read_s3(root.section("s3")),
     )
 
 
@@ -264,6 +284,29 @@ def _read_logging(section: Section) -> LoggingSettings:
         section.choice("format", ("human", "json"), "human"),
         section.choice("level", ("debug", "info", "warning", "error"), "info"),
         section.integer("access_every", 0, low=0, high=2**31),
+    )
+
+
+def _read_s3(section: Section) -> S3Settings:
+    usual = S3Settings()
+    region = section.text("region", usual.region)
+    if not REGION.fullmatch(region):
+        section.fault("region", region, "use lower-case letters, digits and '-', such as us-east-1")
+    domains = section.texts("domains")
+    for domain in domains:
+        if not HOST_NAME.fullmatch(domain):
+            section.fault("domains", domain, "use lower-case host names without a port, such as s3.example.org")
+    file = section.text("credentials_file", "")
+    simple_keys = section.boolean("simple_keys", usual.simple_keys)
+    if simple_keys and not file:
+        section.fault("simple_keys", "true", "there are no keys without a credentials_file; give one, or use false")
+    return S3Settings(
+        enabled=section.boolean("enabled", usual.enabled),
+        credentials_file=Path(file) if file else None,
+        region=region,
+        anonymous=section.boolean("anonymous", usual.anonymous),
+        domains=domains,
+        simple_keys=simple_keys,
     )
 
 

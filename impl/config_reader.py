@@ -146,6 +146,16 @@ class Section:
                 self.fault(key, repr(word), f"{_nearest(str(word), allowed)}the known ones are {', '.join(allowed)}")
         return tuple(word for word in value if word in allowed)
 
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of texts."""
+        value = self._value(key)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(text, str) and text for text in value):
+            self.fault(key, repr(value), "use a list of texts")
+            return ()
+        return tuple(value)
+
     def refuse_unknown(self) -> None:
         """Note every key that nobody asked for, with the nearest known one."""
         for key in self._tree:

@@ -14,7 +14,7 @@ import yaml
 
 from impl.cluster.registry.embedded import Wanted, open_cluster
 from impl.cluster.registry.file import DirectoryFile
-from impl.config import Limits, Settings, load
+from impl.config import Limits, S3Settings, Settings, load
 from impl.errors import ConfigError
 from impl.protocol.placement import Site
 
@@ -71,6 +71,20 @@ def test_the_smallest_configuration_has_a_value_for_everything(tmp_path: Path) -
 def test_replication_fits_the_cluster_if_nothing_is_said(tmp_path: Path, nodes: int, factor: int, quorum: int) -> None:
     replication = read(tmp_path, tree(nodes)).replication
     assert (replication.factor, replication.min_write_replicas) == (factor, quorum)
+
+
+def test_the_s3_section_is_read_as_it_is_written(tmp_path: Path) -> None:
+    assert read(tmp_path, tree(1)).s3 == S3Settings()
+    written = {"credentials_file": "keys.yaml", "region": "eu-west-1", "domains": ["s3.test"], "simple_keys": True}
+    expected = S3Settings(True, Path("keys.yaml"), "eu-west-1", False, ("s3.test",), True)
+    assert read(tmp_path, tree(1, s3=written)).s3 == expected
+
+
+def test_every_fault_of_the_s3_section_is_named_at_once(tmp_path: Path) -> None:
+    wrong = {"region": "Here!", "domains": ["S3.test:80"], "simple_keys": True, "anonymus": True, "enabled": "yes"}
+    lines = faults(tmp_path, tree(1, s3=wrong)).splitlines()
+    named = [line.removeprefix("config.yaml: s3.").split(" is ")[0] for line in lines]
+    assert sorted(named) == ["anonymus", "domains", "enabled", "region", "simple_keys"]
 
 
 def test_every_fault_is_named_at_once_one_a_line(tmp_path: Path) -> None:
