@@ -164,7 +164,9 @@ def test_who_waits_for_a_call_is_told_when_all_are_taken_back(two_workers: Farm)
 
 
 def test_ctrl_c_ends_a_swarm_and_takes_back_its_seeds(two_workers: Farm, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tracegen", "sim", "--seeds", "1..9999", "--cluster", two_workers.address]
+    # a shell's background job, as CI may be, has SIGINT ignored, and so have its children
+    heeding = "import signal as s; s.signal(s.SIGINT, s.default_int_handler); from tracegen.cli import main; main()"
+    command = [sys.executable, "-c", heeding, "sim", "--seeds", "1..9999", "--cluster", two_workers.address]
     with subprocess.Popen([*command, "--keep", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as sim:
         try:
             until("both workers are at work", lambda: len(two_workers.busy()) == 2)
