@@ -33,6 +33,6 @@ def assert_refuted(machine: Machine, examples: int, steps: int) -> None:
         phases=(Phase.generate,),
         report_multiple_bugs=False,
     )
-    # Flaky: threads took turns in another way when Hypothesis tried it again; over unbroken code nothing is ever accused
+    # Flaky: threads took turns in another way when Hypothesis tried it again; code that is whole is never accused
     with pytest.raises((AssertionError, Flaky)):
         run_state_machine_as_test(machine, settings=same_walks)  # type: ignore[arg-type]
