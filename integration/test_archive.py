@@ -375,7 +375,10 @@ def test_an_archive_answers_as_a_dict_would(kind: str, moto: Moto) -> None:
 
 
 pieces = st.text("ax-/0\x7fé\U0001f600", min_size=1, max_size=6) | st.sampled_from((LONG, "x" * 63, "é" * 32, "é" * 33))
-many_keys = st.lists(st.lists(pieces, min_size=1, max_size=4).map("".join), min_size=1, max_size=25, unique=True)
+beyond = st.builds(str.__add__, st.sampled_from((LONG, LONG * 2, f"a/{LONG}")), st.text("/-0x", max_size=3))
+"""A name in a directory ends after 64 bytes, and what comes then goes on in another one, or does not."""
+some_keys = st.lists(pieces, min_size=1, max_size=4).map("".join) | beyond
+many_keys = st.lists(some_keys, min_size=1, max_size=25, unique=True)
 
 
 @pytest.mark.parametrize("kind", KEYS_EXAMPLES)
