@@ -243,8 +243,9 @@ class RegisterStore:
             self.apply_then(path, slot, decide, done)
             return
         step = decide(found)
+        # before the commit, as what is not written out by then may be lost, and the step's own event is not
+        self._tracer.touch(path, found)
         if not step.taken and flight is None:
-            self._tracer.touch(path, found)
             event_id = self._tracer.emit(step.event) if step.event is not None else ""
             done(Committed(found, found, False, event_id))
             return
@@ -304,7 +305,6 @@ class RegisterStore:
         self.metrics.committed(len(group), commit_s)
         for job in group:
             step = job.step
-            self._tracer.touch(job.path, job.found)
             event_id = ""
             if job.number:
                 event_id = self._tracer.emit_durable(job.encoded, job.number)

@@ -5,6 +5,7 @@ What a failed sync was to make durable may be there or not. When the disk is wel
 
 import asyncio
 
+from tracegen.errors import HarnessError
 from tracegen.nemesis.face import Scene, Seen
 from tracegen.nemesis.simulated import SimulatedCluster, simulated
 
@@ -32,6 +33,13 @@ class DiskError:
         await asyncio.gather(*(self._bring_back(cluster, node) for node in scene.nodes))
 
     async def _bring_back(self, cluster: SimulatedCluster, node: str) -> None:
+        """Start a node that has stopped, unless its disk fails again by now: that fault brings it back then."""
         await cluster.settle(node)
-        if cluster.state(node) == "gone":
+        disk = cluster.disk(node)
+        if cluster.state(node) != "gone" or disk.is_failing:
+            return
+        try:
             await cluster.start_node(node)
+        except HarnessError:
+            if not disk.is_failing:
+                raise

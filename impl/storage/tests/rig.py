@@ -28,6 +28,7 @@ class Remembering:
 
     def __init__(self) -> None:
         self.durable: list[tuple[int, dict[str, object]]] = []
+        self.touched: list[tuple[str, Register]] = []
         self._count = 0
 
     def emit(self, event: events.TraceEvent) -> str:
@@ -40,7 +41,7 @@ class Remembering:
         return f"n1.1.{self._count}"
 
     def touch(self, path: str, found: Register) -> None:
-        return None
+        self.touched.append((path, found))
 
     def flush(self) -> None:
         return None

@@ -162,6 +162,22 @@ def test_a_read_that_waits_behind_a_step_sees_it(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_what_was_found_is_told_before_the_step_is_committed(tmp_path: Path) -> None:
+    """A kill after the commit leaves the step in the database, and takes what is not in the trace by then."""
+
+    async def story() -> None:
+        tracer = Remembering()
+        async with opened(tmp_path, tracer) as store:
+            with disk_stalled(tmp_path):
+                step = asyncio.ensure_future(store.apply("a", 1, accepting("a", 1)))
+                while not store.queued[0]:  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(0.01)
+                assert tracer.touched == [("a", VIRGIN)] and not tracer.durable
+            assert (await step).taken
+
+    asyncio.run(story())
+
+
 def test_steps_that_wait_together_are_committed_together_and_published_in_order(tmp_path: Path) -> None:
     async def story() -> None:
         tracer = Remembering()
