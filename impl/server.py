@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import structlog
 
 from impl import logging as logs
 from impl.api.http.edge import Edge, HttpLimits
@@ -24,10 +25,12 @@ from impl.api.http.tornado_seam import TornadoSeam
 from impl.api.internal import InternalApi
 from impl.api.metrics import HttpMetrics, ProcessMetrics, metrics_route
 from impl.api.native import NativeApi
+from impl.api.s3 import credentials
+from impl.api.s3.api import S3Api
 from impl.cluster.registry.embedded import Cluster, Wanted, open_cluster
 from impl.cluster.registry.file import DirectoryFile
 from impl.cluster.secret import Secret
-from impl.config import NodeSettings, Settings, load
+from impl.config import NodeSettings, S3Settings, Settings, load
 from impl.doors import RealClock
 from impl.errors import AmberioError, ConfigError
 from impl.node.start import Running, start_node
@@ -86,10 +89,12 @@ async def serve(settings: Settings, cluster: Cluster, me: NodeSettings, direct: 
     stopped = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopped.set)
+    keys = _load_keys(settings.s3, log)
     node = await start_node(settings, cluster, me.node_id, log)
     try:
         api = NativeApi(node.node, broken(settings.mutants))
-        listener = await _listen(settings, cluster, me, node, api, direct)
+        s3 = S3Api(node.node, settings.s3, keys, RealClock())
+        listener = await _listen(settings, cluster, me, node, api, s3, direct)
         gc.freeze()  # what is here now stays: no collection need look at it again
         log.info("serving", address=str(me.bind_addr), cluster_id=cluster.cluster_id, incarnation=node.node.incarnation)
         await _either(stopped, node.failed)
@@ -104,6 +109,15 @@ async def serve(settings: Settings, cluster: Cluster, me: NodeSettings, direct: 
     return 1 if node.failed.is_set() else 0
 
 
+def _load_keys(settings: S3Settings, log: structlog.stdlib.BoundLogger) -> credentials.Credentials | None:
+    if not settings.enabled or settings.credentials_file is None:
+        return None
+    keys = credentials.load(settings.credentials_file)
+    for warning in keys.warnings:
+        log.warning("credentials", text=warning)
+    return keys
+
+
 async def _either(*events: asyncio.Event) -> None:
     waiting = [asyncio.ensure_future(event.wait()) for event in events]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -112,13 +126,21 @@ async def _either(*events: asyncio.Event) -> None:
 
 
 async def _listen(
-    settings: Settings, cluster: Cluster, me: NodeSettings, node: Running, api: NativeApi, direct: bool
+    settings: Settings,
+    cluster: Cluster,
+    me: NodeSettings,
+    node: Running,
+    api: NativeApi,
+    s3: S3Api,
+    direct: bool,
 ) -> Listener:
     limits = msgspec.convert(msgspec.structs.asdict(settings.limits), HttpLimits)
     clock = RealClock()
     metrics = HttpMetrics(settings.logging.access_every)
     internal = InternalApi(node.replica, Secret(settings.auth.cluster_secret), clock, cluster.wanted.total_slots)
     routes = (*api.routes(), *internal.routes(), metrics_route((metrics, ProcessMetrics(), *node.collectors)))
+    if settings.s3.enabled:
+        routes += s3.routes()
     edge = Edge(
         hot=HotRoutes(routes) if direct else none_hot,
         tornado=TornadoSeam(routes),

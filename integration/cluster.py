@@ -75,11 +75,16 @@ class Nodes:
         }
         if self.trace:
             tree["trace"] = {"enabled": True, "directory": str(self.root / "traces")}
+        tree |= self.sections()
         file = self.root / f"{node}.yaml"
         self.root.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(tree))  # JSON is YAML
         file.chmod(0o600)
         return file
+
+    def sections(self) -> dict[str, object]:
+        """More sections for every node's file; for clusters of other kinds."""
+        return {}
 
     def disk(self, node: str) -> Path:
         return self.disks.get(node, self.root / "disks" / node)

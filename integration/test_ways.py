@@ -75,7 +75,7 @@ OTHERS: tuple[Asked, ...] = (
     ("DELETE", "/_/api/v1/healthz", None, {}),
     ("GET", "/_/api/v1/slots/resolve?path=/a//b", None, {}),
     ("GET", "/_/api/v1/slots/resolve", None, {}),
-    ("GET", "/nothing/here", None, {}),
+    ("GET", "/_/nothing/here", None, {}),
     ("GET", "/internal/v1/slots/1/heads/a", None, {}),
 )
 

@@ -8,14 +8,15 @@ from impl.api.http.exchange import Operation, Request
 class Route(msgspec.Struct, frozen=True):
     """A path pattern (regular expression over the percent-encoded path) and its operations by method.
 
-    `hot_prefix` or `hot_path`: its operations may take the direct path; the one is a start of the URL's path, the
-    other all of it.
+    `hot_prefix`, `hot_path` or `hot_elsewhere`: its operations may take the direct path. The one is a start of the
+    URL's path, the other all of it; the last is for what is served wherever a path has none of these starts.
     """
 
     pattern: str
     operations: dict[str, Operation]
     hot_prefix: str = ""
     hot_path: str = ""
+    hot_elsewhere: tuple[str, ...] = ()
 
 
 class HotRoutes:
@@ -24,13 +25,18 @@ class HotRoutes:
     def __init__(self, routes: tuple[Route, ...]) -> None:
         self._prefixes = tuple((route.hot_prefix, route.operations) for route in routes if route.hot_prefix)
         self._paths = {route.hot_path: route.operations for route in routes if route.hot_path}
+        self._elsewhere = next((route for route in routes if route.hot_elsewhere), None)
 
     def __call__(self, request: Request) -> Operation | None:
         for prefix, operations in self._prefixes:
             if request.path.startswith(prefix):
                 return operations.get(request.method)
-        operations = self._paths.get(request.path, {})
-        return operations.get(request.method)
+        named = self._paths.get(request.path)
+        if named is not None:
+            return named.get(request.method)
+        if self._elsewhere is None or request.path.startswith(self._elsewhere.hot_elsewhere):
+            return None
+        return self._elsewhere.operations.get(request.method)
 
 
 def none_hot(request: Request) -> Operation | None:

@@ -40,7 +40,7 @@ class Exchange(httputil.HTTPConnection):
         assert isinstance(start_line, httputil.ResponseStartLine)
         length = headers.pop("Content-Length", None)
         known = None if length is None and start_line.code not in BODILESS else int(length or 0)
-        self._connection.send_head(self.request, start_line.code, headers.get_all(), known, chunk or b"")
+        self._connection.send_head(self.request, start_line.code, _as_given(headers), known, chunk or b"")
         return self._writable()
 
     def write(self, chunk: bytes) -> "asyncio.Future[None]":
@@ -104,6 +104,11 @@ class OperationHandler(web.RequestHandler):
         self.finish()
 
     get = head = put = post = delete = patch = options = _answer
+
+
+def _as_given(headers: httputil.HTTPHeaders) -> list[tuple[str, str]]:
+    """Tornado writes `X-Amz-Meta-A` where the answer said `x-amz-meta-a`, and S3's clients keep the name that came."""
+    return [(name.lower() if name.startswith("X-") else name, value) for name, value in headers.get_all()]
 
 
 def _no_operation(request: Request, operations: dict[str, Operation]) -> Answer:

@@ -1,0 +1,171 @@
+"""The S3 API at the root: finds the operation that a request means, checks who asks, and answers errors in S3's form.
+
+Everything whose URL does not begin as another API's does is S3. Which operation is meant is said by the method, by
+whether there is a bucket and a key, and by the sub-resource that the query names.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+from urllib.parse import unquote
+
+import structlog
+
+from impl.api.http.exchange import Answer, Operation, Request
+from impl.api.http.routes import Route
+from impl.api.node_face import ObjectNode
+from impl.api.s3 import errors
+from impl.api.s3.auth import Verified, Verifier
+from impl.api.s3.buckets import Buckets
+from impl.api.s3.call import Call, bare_names, query_arguments, xml_answer
+from impl.api.s3.credentials import Credentials
+from impl.api.s3.errors import AccessDenied, CorsForbidden, MethodNotAllowed, NotImplementedByS3, S3Error
+from impl.api.s3.lists import Lists
+from impl.api.s3.names import Target, target
+from impl.api.s3.objects import Objects
+from impl.config import S3Settings
+from impl.doors import Clock
+from impl.errors import AmberioError
+
+OTHERS: Final = ("/_", "/internal/")
+"""How the URLs of the other APIs begin."""
+PATTERN: Final = r"/(?!_|internal/).*"
+METHODS: Final = ("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS")
+SUB_RESOURCES: Final = frozenset((
+    "accelerate", "acl", "analytics", "append", "attributes", "cors", "delete", "encryption",
+    "encryptionConfiguration", "intelligent-tiering", "inventory", "legal-hold", "lifecycle", "location", "logging",
+    "metadataConfiguration", "metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics",
+    "notification", "object-lock", "ownershipControls", "partNumber", "policy", "policyStatus", "publicAccessBlock",
+    "renameObject", "replication", "requestPayment", "restore", "retention", "select", "session", "tagging",
+    "torrent", "uploadId", "uploads", "versioning", "versions", "website"
+))  # fmt: skip
+_NOT_ALONE: Final = frozenset({"partNumber"})
+"""Arguments that ask for no sub-resource by themselves."""
+
+Handle = Callable[[Call], Awaitable[Answer]]
+Place = tuple[str, str, str]
+"""Method, what it is about (service, bucket, object), sub-resource ("" for the thing itself)."""
+
+log = structlog.get_logger(__name__)
+
+
+class S3Api:
+    """The S3 API of one node. Without `credentials` all is denied, unless the settings let everybody in."""
+
+    def __init__(self, node: ObjectNode, settings: S3Settings, credentials: Credentials | None, clock: Clock) -> None:
+        self._node = node
+        self._settings = settings
+        self._has_keys = credentials is not None
+        self._clock = clock
+        self._verifier = Verifier(credentials or Credentials(()), settings.region, settings.simple_keys)
+        self._buckets = Buckets(node, clock, settings.region)
+        self._objects = Objects(node, self._buckets)
+        self._lists = Lists(node, self._buckets)
+        self._operations = self._table()
+
+    def routes(self) -> tuple[Route, ...]:
+        """Where it is served: everywhere else. This must be the last of all routes."""
+        operations = {method: Operation(f"s3_{method.lower()}", self.handle) for method in METHODS}
+        return (Route(PATTERN, operations, hot_elsewhere=OTHERS),)
+
+    def _table(self) -> dict[Place, Handle]:
+        buckets, objects, lists = self._buckets, self._objects, self._lists
+        table: dict[Place, Handle] = {
+            ("GET", "service", ""): buckets.list,
+            ("PUT", "bucket", ""): buckets.create,
+            ("HEAD", "bucket", ""): buckets.head,
+            ("DELETE", "bucket", ""): buckets.delete,
+            ("GET", "bucket", ""): lists.objects,
+            ("GET", "bucket", "versions"): lists.versions,
+            ("GET", "bucket", "location"): buckets.location,
+            ("GET", "bucket", "versioning"): buckets.versioning,
+            ("GET", "bucket", "acl"): buckets.acl,
+            ("PUT", "bucket", "acl"): buckets.put_acl,
+            ("POST", "bucket", "delete"): objects.delete_many,
+            ("GET", "object", ""): objects.get,
+            ("HEAD", "object", ""): objects.get,
+            ("PUT", "object", ""): objects.put,
+            ("DELETE", "object", ""): objects.delete,
+            ("GET", "object", "acl"): objects.acl,
+            ("PUT", "object", "acl"): objects.put_acl,
+        }
+        return table | {("GET", "bucket", name): self._unset(error) for name, error in _UNSET.items()}
+
+    def _unset(self, error: type[S3Error]) -> Handle:
+        """What reading a configuration gets that no bucket has."""
+
+        async def unset(call: Call) -> Answer:
+            await self._buckets.require(call.bucket)
+            raise error(BucketName=call.bucket)
+
+        return unset
+
+    async def handle(self, request: Request) -> Answer:
+        """The answer to any request; never raises."""
+        try:
+            answer = await self._answer(request)
+        except Exception as error:
+            if not isinstance(error, AmberioError):
+                log.exception("S3 request failed", path=request.path, request_id=request.request_id)
+            answer = self.refusal(request, error)
+        ids = (("x-amz-request-id", request.request_id), ("x-amz-id-2", self._node.node_id))
+        return Answer(answer.status, (*ids, *answer.headers), answer.body, answer.length)
+
+    def refusal(self, request: Request, error: Exception) -> Answer:
+        """An error in S3's form."""
+        told = errors.answer(error)
+        headers = tuple((name.title() if not name.startswith("x-") else name, value) for name, value in told.headers)
+        if told.status in (204, 304):
+            return Answer(told.status, headers)
+        resource = unquote(request.path.encode("latin-1"), errors="replace") if request.path else ""
+        return xml_answer(
+            errors.error_xml(error, resource, request.request_id, self._node.node_id), headers, told.status
+        )
+
+    async def _answer(self, request: Request) -> Answer:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.items()}
+        about = target(headers.get("host", ""), request.path, self._settings.domains)
+        if request.method == "OPTIONS":
+            raise CorsForbidden("CORSResponse: CORS is not enabled for this bucket.", Method=request.method)
+        verified = self._verified(request)
+        arguments = query_arguments(request.query)
+        handle = self._operation(request, about, arguments)
+        return await handle(Call(request, about, arguments, headers, verified))
+
+    def _verified(self, request: Request) -> Verified:
+        if not self._has_keys and not self._settings.anonymous:
+            raise AccessDenied(
+                "Access Denied: this node has no access keys yet; its operator gives it some with s3.credentials_file"
+            )
+        now_s = self._clock.now_ms() / 1000
+        verified = self._verifier.verify(request.method, request.path, request.query, request.headers, now_s)
+        if verified.identity.anonymous and not self._settings.anonymous:
+            raise AccessDenied()
+        return verified
+
+    def _operation(self, request: Request, about: Target, arguments: dict[str, str]) -> Handle:
+        level = "service" if about.bucket is None else "bucket" if about.key is None else "object"
+        asked = sorted((arguments.keys() & SUB_RESOURCES) | bare_names(request.query))
+        named = [name for name in asked if name not in _NOT_ALONE]
+        sub_resource = named[0] if named else ""
+        handle = self._operations.get((request.method, level, sub_resource)) if len(named) <= 1 else None
+        if handle is not None:
+            return handle
+        if sub_resource:
+            said = f"{NotImplementedByS3.said} ({request.method} ?{'&'.join(named)})"
+            raise NotImplementedByS3(said[:300])
+        raise MethodNotAllowed(Method=request.method, ResourceType=level.upper())
+
+
+_UNSET: Final[dict[str, type[S3Error]]] = {
+    "policy": errors.NoSuchBucketPolicy,
+    "policyStatus": errors.NoSuchBucketPolicy,
+    "cors": errors.NoSuchCORSConfiguration,
+    "lifecycle": errors.NoSuchLifecycleConfiguration,
+    "tagging": errors.NoSuchTagSet,
+    "website": errors.NoSuchWebsiteConfiguration,
+    "encryption": errors.ServerSideEncryptionConfigurationNotFound,
+    "object-lock": errors.ObjectLockConfigurationNotFound,
+    "publicAccessBlock": errors.NoSuchPublicAccessBlockConfiguration,
+    "ownershipControls": errors.OwnershipControlsNotFound,
+    "replication": errors.ReplicationConfigurationNotFound,
+}

@@ -1,0 +1,177 @@
+"""Buckets: each is a register at a system path, so that making and deleting one is as exact as any other write.
+
+What a list of buckets shows is in the head's attributes; the body is for what is only wanted with the bucket itself.
+"""
+
+from typing import Final
+
+import msgspec
+
+from impl.api.http.exchange import Answer
+from impl.api.node_face import ObjectNode
+from impl.api.s3 import documents, listing, metadata
+from impl.api.s3.call import Call, object_path, xml_answer
+from impl.api.s3.errors import (
+    BucketAlreadyExists,
+    BucketAlreadyOwnedByYou,
+    BucketNotEmpty,
+    IllegalLocationConstraintException,
+    InvalidArgument,
+    InvalidBucketName,
+    NoSuchBucket,
+    NotImplementedByS3,
+    OperationAborted,
+)
+from impl.doors import Clock
+from impl.model import SYSTEM_START, Attributes, Head, Stored
+from impl.protocol.change import Condition
+
+START: Final = SYSTEM_START + "b/"
+"""What the paths of buckets' registers begin with."""
+RESERVED: Final = frozenset({"internal"})
+"""Names whose URLs belong to another API."""
+BUCKETS_AT_ONCE_MAX: Final = 1000
+_ABSENT: Final = Condition("absent")
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """A bucket. `owner` is the access key id that made it ("" for nobody known), `etag` is that of its register."""
+
+    name: str
+    created_ms: int
+    owner: str
+    region: str
+    etag: str
+
+
+class Buckets:
+    """The buckets of the cluster, and the operations on them."""
+
+    def __init__(self, node: ObjectNode, clock: Clock, region: str) -> None:
+        self._node = node
+        self._clock = clock
+        self._region = region
+
+    async def require(self, name: str) -> Bucket:
+        """The bucket of this name, as of now. Raises NoSuchBucket."""
+        head = await self._node.head(START + name)
+        if head is None or head.deleted:
+            raise NoSuchBucket(BucketName=name)
+        return _bucket(name, head)
+
+    async def create(self, call: Call) -> Answer:
+        """CreateBucket. Raises BucketAlreadyOwnedByYou and BucketAlreadyExists for one that is there."""
+        name = call.bucket
+        if name in RESERVED:
+            raise InvalidBucketName(
+                f"The specified bucket is not valid: {name!r} is the start of another API's URLs.", BucketName=name
+            )
+        if call.headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true":
+            raise NotImplementedByS3(Header="x-amz-bucket-object-lock-enabled")
+        metadata.refuse_unsupported(call.headers)
+        document = await call.document(required=False)
+        region = documents.read_location(document) if document else None
+        if region not in (None, "", self._region):
+            raise IllegalLocationConstraintException(
+                f"The {region[:64]} location constraint is incompatible for the region specific endpoint this request "
+                f"was sent to; this cluster is {self._region}."
+            )
+        owner = call.verified.identity.access_key_id
+        bucket = Bucket(name, self._clock.now_ms(), owner, self._region, "")
+        written = await self._node.write(
+            START + name,
+            Stored(b"", (), 0, f"{bucket.created_ms:x}-{call.request.request_id}"),
+            condition=_ABSENT,
+            write_id=call.write_id,
+            content_type="",
+            attributes=_attributes(bucket),
+        )
+        if written.outcome == "refused":
+            raise await self._there_already(name, owner)
+        return Answer(200, (("Location", f"/{name}"),))
+
+    async def _there_already(self, name: str, owner: str) -> Exception:
+        there = await self.require(name)
+        return (
+            BucketAlreadyOwnedByYou(BucketName=name) if there.owner == owner else BucketAlreadyExists(BucketName=name)
+        )
+
+    async def delete(self, call: Call) -> Answer:
+        """DeleteBucket, if it is empty. An object written at the same time may stay behind, unseen."""
+        bucket = await self.require(call.bucket)
+        found = await self._node.list(object_path(call.bucket, ""), 1, None, False)
+        if found.items:
+            raise BucketNotEmpty(BucketName=call.bucket)
+        written = await self._node.delete(
+            START + call.bucket, condition=Condition("etag_is", bucket.etag), write_id=call.write_id
+        )
+        if written.outcome == "refused":
+            raise OperationAborted()
+        return Answer(204)
+
+    async def head(self, call: Call) -> Answer:
+        """HeadBucket."""
+        bucket = await self.require(call.bucket)
+        return Answer(200, (("x-amz-bucket-region", bucket.region), ("Content-Type", "application/xml")))
+
+    async def list(self, call: Call) -> Answer:
+        """ListBuckets: all, or a page of them."""
+        asked = call.arguments
+        prefix = asked.get("prefix", "")
+        after = listing.decode_token(asked["continuation-token"]) if asked.get("continuation-token") else None
+        most = None
+        if "max-buckets" in asked:
+            most = listing.max_entries("max-buckets", asked["max-buckets"])
+            if not most:
+                raise InvalidArgument("max-buckets must be between 1 and 10000", ArgumentName="max-buckets")
+        buckets: list[Bucket] = []
+        while True:
+            page = await self._node.list(
+                START + prefix,
+                BUCKETS_AT_ONCE_MAX if most is None else most,
+                None if after is None else START + after,
+                False,
+            )
+            buckets += [_bucket(path.removeprefix(START), head) for path, head in page.items]
+            after = None if page.next_after is None else page.next_after.removeprefix(START)
+            if after is None or most is not None:
+                break
+        token = None if after is None else listing.encode_token(after)
+        identity = call.verified.identity
+        return xml_answer(
+            documents.buckets(
+                [(bucket.name, bucket.created_ms, bucket.region) for bucket in buckets], identity, token, prefix
+            )
+        )
+
+    async def location(self, call: Call) -> Answer:
+        """GetBucketLocation; us-east-1 is said by saying nothing."""
+        region = (await self.require(call.bucket)).region
+        return xml_answer(documents.location("" if region == "us-east-1" else region))
+
+    async def versioning(self, call: Call) -> Answer:
+        """GetBucketVersioning: it was never enabled."""
+        await self.require(call.bucket)
+        return xml_answer(documents.empty("VersioningConfiguration"))
+
+    async def acl(self, call: Call) -> Answer:
+        """GetBucketAcl: private to its owner."""
+        bucket = await self.require(call.bucket)
+        return xml_answer(documents.private_acl(bucket.owner))
+
+    async def put_acl(self, call: Call) -> Answer:
+        """PutBucketAcl: only what is so already can be granted."""
+        metadata.refuse_unsupported(call.headers)
+        if "x-amz-acl" not in call.headers:
+            raise NotImplementedByS3("Only canned ACLs are understood; grant with a bucket policy.")
+        await self.require(call.bucket)
+        return Answer(200)
+
+
+def _attributes(bucket: Bucket) -> Attributes:
+    return (("created-ms", str(bucket.created_ms)), ("owner", bucket.owner), ("region", bucket.region))
+
+
+def _bucket(name: str, head: Head) -> Bucket:
+    kept = dict(head.attributes)
+    return Bucket(name, int(kept["created-ms"]), kept["owner"], kept["region"], head.etag or "")

@@ -1,0 +1,132 @@
+"""One S3 request, read: what it is about, what it asks, who sent it; and the small pieces of every answer."""
+
+from email.utils import formatdate
+from typing import Final
+from urllib.parse import quote, unquote_to_bytes
+
+import msgspec
+
+from impl.api.http.exchange import Answer, HeaderPairs, Request
+from impl.api.s3.auth import Verified
+from impl.api.s3.bodies import CheckedBody
+from impl.api.s3.checksums import Algorithm, declared_by
+from impl.api.s3.errors import InvalidArgument, InvalidURI, MissingRequestBody
+from impl.api.s3.names import Target
+from impl.protocol.change import Condition
+
+XML_TYPE: Final = ("Content-Type", "application/xml")
+XML_BYTES_MAX: Final = 2 * 1024 * 1024
+"""The largest document that a client may send: a DeleteObjects or CompleteMultipartUpload of many entries."""
+_INVOCATION_CHARACTERS_MAX: Final = 100
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A request to S3. `arguments` are those of the query, decoded; `headers` have lower-case names."""
+
+    request: Request
+    target: Target
+    arguments: dict[str, str]
+    headers: dict[str, str]
+    verified: Verified
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name; for operations that are about one."""
+        assert self.target.bucket is not None
+        return self.target.bucket
+
+    @property
+    def key(self) -> str:
+        """The object's key; for operations that are about one."""
+        assert self.target.key is not None
+        return self.target.key
+
+    @property
+    def path(self) -> str:
+        """The path of the object's register."""
+        return object_path(self.bucket, self.key)
+
+    @property
+    def write_id(self) -> str | None:
+        """What the SDKs send with every try of one call: so a try after a lost answer finds what the first one did."""
+        invocation = self.headers.get("amz-sdk-invocation-id", "")
+        if not invocation or len(invocation) > _INVOCATION_CHARACTERS_MAX or not invocation.isprintable():
+            return None
+        return f"s3 {invocation}"
+
+    def body(self, algorithm: Algorithm | None = None) -> CheckedBody:
+        """The request's body, to be read once. `algorithm`: of the checksum to compute if none is declared."""
+        return CheckedBody(
+            self.request.body, self.verified.payload, self.request.headers, declared_by(self.headers), algorithm
+        )
+
+    async def document(self, required: bool = True) -> bytes:
+        """A small body, whole. Raises MissingRequestBody if there must be one."""
+        body = await self.body().read_all(XML_BYTES_MAX)
+        if required and not body:
+            raise MissingRequestBody()
+        return body
+
+
+def object_path(bucket: str, key: str) -> str:
+    """The path of an object's register. A bucket's name has no slash, so no two objects share a path."""
+    return f"{bucket}/{key}"
+
+
+def query_arguments(query: str) -> dict[str, str]:
+    """The arguments of a query, percent-encoding removed; of a name that is there twice, the first counts.
+
+    Raises InvalidURI for what is not UTF-8.
+    """
+    arguments: dict[str, str] = {}
+    for pair in query.split("&") if query else ():
+        name, _, value = pair.partition("=")
+        if pair:
+            arguments.setdefault(_decoded(name), _decoded(value))
+    return arguments
+
+
+def bare_names(query: str) -> set[str]:
+    """The names in a query that have no `=`: each asks for a sub-resource."""
+    return {_decoded(pair) for pair in query.split("&") if pair and "=" not in pair}
+
+
+def _decoded(encoded: str) -> str:
+    try:
+        return unquote_to_bytes(encoded.replace("+", " ").encode("latin-1")).decode()
+    except UnicodeDecodeError:
+        raise InvalidURI(f"Couldn't parse the specified URI: {encoded[:80]!r} in the query is not UTF-8.") from None
+
+
+def number_argument(call: Call, name: str, low: int, high: int) -> int:
+    """A whole number in the query. Raises InvalidArgument."""
+    text = call.arguments[name]
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and low <= int(text) <= high):
+        raise InvalidArgument(
+            f"{name} must be an integer between {low} and {high}, inclusive",
+            ArgumentName=name,
+            ArgumentValue=text[:200],
+        )
+    return int(text)
+
+
+def xml_answer(document: bytes, headers: HeaderPairs = (), status: int = 200) -> Answer:
+    """An answer whose body is an XML document."""
+    return Answer(status, (XML_TYPE, *headers), document, len(document))
+
+
+def http_time(at_ms: int) -> str:
+    """Milliseconds since the epoch as headers have it."""
+    return formatdate(at_ms // 1000, usegmt=True)
+
+
+def header_text(text: str) -> str:
+    """A text from a URL as a header's value: its UTF-8, one character a byte. Raises InvalidArgument for controls."""
+    if not text.isprintable() and any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise InvalidArgument("a response header cannot hold control characters", ArgumentValue=quote(text[:200]))
+    return text.encode().decode("latin-1")
+
+
+def refusal_of_condition(condition: Condition) -> str:
+    """The name of the header that a refused condition came from."""
+    return "If-None-Match" if condition.kind in ("absent", "etag_is_not") else "If-Match"

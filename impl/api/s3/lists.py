@@ -1,0 +1,177 @@
+"""ListObjects of both versions and ListObjectVersions: the node's own linearizable list, paged as S3 does."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from impl.api.http.exchange import Answer
+from impl.api.node_face import ObjectNode
+from impl.api.s3 import documents, listing, metadata
+from impl.api.s3.buckets import Bucket, Buckets
+from impl.api.s3.call import Call, object_path, xml_answer
+from impl.api.s3.documents import Listed, Spelling, leaf
+from impl.api.s3.errors import InvalidArgument
+from impl.model import Head
+
+Versions = Sequence[tuple[str, Head]]
+
+
+class HeadPage(msgspec.Struct, frozen=True):
+    """A page of a bucket's keys."""
+
+    items: list[tuple[str, Head]]
+    next_after: str | None
+
+
+class VersionPage(msgspec.Struct, frozen=True):
+    """A page of a bucket's keys with their versions."""
+
+    items: list[tuple[str, Versions]]
+    next_after: str | None
+
+
+class Lists:
+    """The lists of objects of one node."""
+
+    def __init__(self, node: ObjectNode, buckets: Buckets) -> None:
+        self._node = node
+        self._buckets = buckets
+
+    async def objects(self, call: Call) -> Answer:
+        """ListObjects, or ListObjectsV2 if list-type is 2."""
+        version = call.arguments.get("list-type")
+        if version not in (None, "2"):
+            raise InvalidArgument("Invalid List Type specified in Request", ArgumentName="list-type")
+        return await (self._version_2(call) if version else self._version_1(call))
+
+    async def _version_1(self, call: Call) -> Answer:
+        asked = call.arguments
+        spelling = Spelling(listing.is_url_encoded(asked.get("encoding-type")))
+        most = listing.max_entries("max-keys", asked.get("max-keys"))
+        prefix, delimiter, marker = asked.get("prefix", ""), asked.get("delimiter", ""), asked.get("marker", "")
+        bucket = await self._buckets.require(call.bucket)
+        keys = await listing.list_keys(
+            self._source(call.bucket), prefix=prefix, delimiter=delimiter, marker=marker, max_keys=most
+        )
+        is_truncated = keys.next_marker is not None
+        return xml_answer(
+            documents.document(
+                "ListBucketResult",
+                leaf("Name", call.bucket),
+                spelling.leaf("Prefix", prefix),
+                spelling.leaf("Marker", marker),
+                spelling.leaf("NextMarker", keys.next_marker if delimiter else None),
+                leaf("MaxKeys", most),
+                spelling.leaf("Delimiter", delimiter or None),
+                spelling.told,
+                leaf("IsTruncated", is_truncated),
+                *_contents(keys.items, spelling, _owner(bucket)),
+                spelling.groups(keys.common_prefixes),
+            )
+        )
+
+    async def _version_2(self, call: Call) -> Answer:
+        asked = call.arguments
+        spelling = Spelling(listing.is_url_encoded(asked.get("encoding-type")))
+        most = listing.max_entries("max-keys", asked.get("max-keys"))
+        prefix, delimiter = asked.get("prefix", ""), asked.get("delimiter", "")
+        token, start_after = asked.get("continuation-token"), asked.get("start-after")
+        if token == "":
+            raise InvalidArgument("The continuation token provided is incorrect", ArgumentName="continuation-token")
+        marker = start_after if token is None else listing.decode_token(token)
+        bucket = await self._buckets.require(call.bucket)
+        keys = await listing.list_keys(
+            self._source(call.bucket), prefix=prefix, delimiter=delimiter, marker=marker, max_keys=most
+        )
+        following = None if keys.next_marker is None else listing.encode_token(keys.next_marker)
+        who = _owner(bucket) if asked.get("fetch-owner", "").lower() == "true" else ""
+        return xml_answer(
+            documents.document(
+                "ListBucketResult",
+                leaf("Name", call.bucket),
+                spelling.leaf("Prefix", prefix),
+                leaf("ContinuationToken", token),
+                leaf("NextContinuationToken", following),
+                spelling.leaf("StartAfter", start_after),
+                leaf("KeyCount", len(keys.items) + len(keys.common_prefixes)),
+                leaf("MaxKeys", most),
+                spelling.leaf("Delimiter", delimiter or None),
+                spelling.told,
+                leaf("IsTruncated", following is not None),
+                *_contents(keys.items, spelling, who),
+                spelling.groups(keys.common_prefixes),
+            )
+        )
+
+    async def versions(self, call: Call) -> Answer:
+        """ListObjectVersions of a bucket that never had versions: each object has the one called null."""
+        asked = call.arguments
+        spelling = Spelling(listing.is_url_encoded(asked.get("encoding-type")))
+        most = listing.max_entries("max-keys", asked.get("max-keys"))
+        prefix, delimiter = asked.get("prefix", ""), asked.get("delimiter", "")
+        key_marker, version_marker = asked.get("key-marker"), asked.get("version-id-marker")
+        bucket = await self._buckets.require(call.bucket)
+        page = await listing.list_versions(
+            self._versions_source(call.bucket),
+            prefix=prefix,
+            delimiter=delimiter,
+            key_marker=key_marker,
+            version_id_marker=version_marker,
+            max_keys=most,
+        )
+        who = _owner(bucket)
+        return xml_answer(
+            documents.document(
+                "ListVersionsResult",
+                leaf("Name", call.bucket),
+                spelling.leaf("Prefix", prefix),
+                spelling.leaf("KeyMarker", key_marker or ""),
+                leaf("VersionIdMarker", version_marker or ""),
+                spelling.leaf("NextKeyMarker", page.next_key_marker),
+                leaf("NextVersionIdMarker", page.next_id_marker),
+                leaf("MaxKeys", most),
+                spelling.leaf("Delimiter", delimiter or None),
+                spelling.told,
+                leaf("IsTruncated", page.next_key_marker is not None),
+                *[documents.version(_listed(key, head), spelling, who) for key, _, head in page.items],
+                spelling.groups(page.common_prefixes),
+            )
+        )
+
+    def _source(self, bucket: str) -> listing.Source[Head]:
+        start = object_path(bucket, "")
+
+        async def source(prefix: str, after: str | None, limit: int) -> HeadPage:
+            page = await self._node.list(start + prefix, limit, None if after is None else start + after, False)
+            items = [(path[len(start) :], head) for path, head in page.items]
+            return HeadPage(items, None if page.next_after is None else page.next_after[len(start) :])
+
+        return source
+
+    def _versions_source(self, bucket: str) -> listing.Source[Versions]:
+        heads = self._source(bucket)
+
+        async def source(prefix: str, after: str | None, limit: int) -> VersionPage:
+            page = await heads(prefix, after, limit)
+            return VersionPage([(key, (("null", head),)) for key, head in page.items], page.next_after)
+
+        return source
+
+
+def _owner(bucket: Bucket) -> str:
+    return documents.owner("Owner", bucket.owner)
+
+
+def _listed(key: str, head: Head) -> Listed:
+    return Listed(
+        key,
+        head.updated_at_ms,
+        head.etag or "",
+        head.size_bytes,
+        metadata.storage_class(head.attributes),
+        metadata.checksum_in(head.attributes) if head.attributes else None,
+    )
+
+
+def _contents(items: Sequence[tuple[str, Head]], spelling: Spelling, who: str) -> list[str]:
+    return [documents.contents(_listed(key, head), spelling, who) for key, head in items]

@@ -1,0 +1,130 @@
+"""What S3 keeps beside an object's bytes: from a request's headers to a head's attributes, and to headers again. Pure.
+
+Attributes have the names of their headers in lower case, but for the sizes of an upload's parts.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Final
+
+from impl.api.s3.checksums import Algorithm, Checksum, ChecksumType, read_value
+from impl.api.s3.chunked import stored_encoding
+from impl.api.s3.errors import (
+    AccessControlListNotSupported,
+    InvalidArgument,
+    InvalidStorageClass,
+    MetadataTooLarge,
+    NotImplementedByS3,
+)
+from impl.model import Attributes
+
+CONTENT_TYPE_DEFAULT: Final = "binary/octet-stream"
+USER_METADATA_BYTES_MAX: Final = 2048
+_USER: Final = "x-amz-meta-"
+_STORAGE_CLASS: Final = "x-amz-storage-class"
+_KEPT: Final = (
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "expires",
+    "x-amz-website-redirect-location",
+)
+_STORAGE_CLASSES: Final = frozenset(
+    {"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
+)
+_CANNED_ACLS: Final = frozenset({"private", "bucket-owner-full-control", "bucket-owner-read"})
+_NOT_IMPLEMENTED: Final = ("x-amz-server-side-encryption", "x-amz-object-lock-", "x-amz-tagging")
+_PART_SIZES: Final = "part-sizes"
+CHECKSUM_TYPE: Final = "x-amz-checksum-type"
+
+
+def refuse_unsupported(headers: Mapping[str, str]) -> None:
+    """Raises NotImplementedByS3 or AccessControlListNotSupported for headers whose wish would not be granted."""
+    for name in headers:
+        if name.startswith(_NOT_IMPLEMENTED):
+            raise NotImplementedByS3(Header=name)
+        if name.startswith("x-amz-grant-"):
+            raise AccessControlListNotSupported(Header=name)
+    if headers.get("x-amz-acl", "private") not in _CANNED_ACLS:
+        raise AccessControlListNotSupported(ArgumentName="x-amz-acl", ArgumentValue=headers["x-amz-acl"][:200])
+
+
+def of_request(headers: Mapping[str, str]) -> Attributes:
+    """The attributes that a PUT, a copy with REPLACE or a new upload asks for.
+
+    Raises MetadataTooLarge, InvalidStorageClass, and what `refuse_unsupported` does.
+    """
+    refuse_unsupported(headers)
+    kept = [(name, headers[name]) for name in _KEPT if headers.get(name)]
+    encoding = stored_encoding(headers.get("content-encoding", ""))
+    kept = [pair for pair in kept if pair[0] != "content-encoding"]
+    if encoding:
+        kept.append(("content-encoding", encoding))
+    if (storage_class := headers.get(_STORAGE_CLASS, "STANDARD")) != "STANDARD":
+        if storage_class not in _STORAGE_CLASSES:
+            raise InvalidStorageClass(StorageClassRequested=storage_class[:80])
+        kept.append((_STORAGE_CLASS, storage_class))
+    user = [(name, value) for name, value in headers.items() if name.startswith(_USER)]
+    size_bytes = sum(len(name) - len(_USER) + len(value) for name, value in user)
+    if size_bytes > USER_METADATA_BYTES_MAX:
+        raise MetadataTooLarge(Size=size_bytes, MaxSizeAllowed=USER_METADATA_BYTES_MAX)
+    return (*kept, *user)
+
+
+def content_type(headers: Mapping[str, str]) -> str:
+    """The media type to keep."""
+    said = headers.get("content-type") or CONTENT_TYPE_DEFAULT
+    if len(said) > 1024:
+        raise InvalidArgument("the content type has more than 1024 characters", ArgumentName="content-type")
+    return said
+
+
+def of_checksum(checksum: Checksum | None) -> Attributes:
+    """The attributes that keep a checksum."""
+    if checksum is None:
+        return ()
+    return ((checksum.algorithm.header, checksum.value), (CHECKSUM_TYPE, checksum.type.value))
+
+
+def checksum_in(attributes: Attributes) -> Checksum | None:
+    """The checksum that an object was stored with."""
+    found = dict(attributes)
+    for algorithm in Algorithm:
+        if value := found.get(algorithm.header):
+            checksum = read_value(algorithm, value, of_upload=True)
+            return Checksum(algorithm, value, ChecksumType(found.get(CHECKSUM_TYPE, checksum.type)))
+    return None
+
+
+def of_part_sizes(sizes: Sequence[int]) -> Attributes:
+    """The attribute that keeps the sizes of an upload's parts, equal ones that follow each other counted."""
+    runs = [(size, len(list(run))) for size, run in groupby(sizes)]
+    return ((_PART_SIZES, ",".join(f"{size}*{count}" for size, count in runs)),)
+
+
+def part_sizes(attributes: Attributes) -> list[int]:
+    """The sizes of the parts that an object was uploaded in, none if it was not."""
+    sizes: list[int] = []
+    for run in filter(None, dict(attributes).get(_PART_SIZES, "").split(",")):
+        size, _, count = run.partition("*")
+        sizes += [int(size)] * int(count)
+    return sizes
+
+
+def without_checksum(attributes: Attributes) -> Attributes:
+    """The attributes that do not depend on the bytes or how they came."""
+    gone = {CHECKSUM_TYPE, _PART_SIZES, *(algorithm.header for algorithm in Algorithm)}
+    return tuple(pair for pair in attributes if pair[0] not in gone)
+
+
+def header_pairs(attributes: Attributes, with_checksum: bool) -> Iterable[tuple[str, str]]:
+    """The attributes as headers of an answer."""
+    if not with_checksum:
+        return without_checksum(attributes)
+    return tuple(pair for pair in attributes if pair[0] != _PART_SIZES)
+
+
+def storage_class(attributes: Attributes) -> str:
+    """The storage class as lists tell it."""
+    return dict(attributes).get(_STORAGE_CLASS, "STANDARD")

@@ -1,0 +1,361 @@
+"""Operations on one object, and DeleteObjects: what they decide; how documents look is `documents.py`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+
+from impl.api import conditions
+from impl.api.http.exchange import Answer, HeaderPairs
+from impl.api.node_face import ObjectNode, Written
+from impl.api.s3 import documents, metadata
+from impl.api.s3.auth import Payload, PayloadKind
+from impl.api.s3.bodies import CheckedBody
+from impl.api.s3.buckets import Buckets
+from impl.api.s3.call import (
+    Call,
+    header_text,
+    http_time,
+    number_argument,
+    object_path,
+    refusal_of_condition,
+    xml_answer,
+)
+from impl.api.s3.checksums import Algorithm, Checksum, Declared
+from impl.api.s3.errors import (
+    InvalidArgument,
+    InvalidPartNumber,
+    InvalidRange,
+    InvalidRequest,
+    NoSuchKey,
+    NoSuchVersion,
+    NotImplementedByS3,
+    PreconditionFailed,
+)
+from impl.api.s3.errors import answer as told_of
+from impl.api.s3.names import CopySource, check_key, copy_source
+from impl.errors import AmberioError
+from impl.model import INLINE_BODY_BYTES_MAX, Attributes, Head, Stored
+from impl.protocol.change import NO_CONDITION, Condition
+
+PUT_BYTES_MAX: Final = 5 * 1024**3
+DELETES_AT_ONCE_MAX: Final = 16
+PARTS_MAX: Final = 10_000
+_OVERRIDES: Final = {
+    "response-content-type": "Content-Type",
+    "response-content-language": "Content-Language",
+    "response-expires": "Expires",
+    "response-cache-control": "Cache-Control",
+    "response-content-disposition": "Content-Disposition",
+    "response-content-encoding": "Content-Encoding",
+}
+Span = tuple[int, int]
+_UNSIGNED: Final = Payload(PayloadKind.UNSIGNED)
+
+
+class Objects:
+    """The operations on objects of one node."""
+
+    def __init__(self, node: ObjectNode, buckets: Buckets) -> None:
+        self._node = node
+        self._buckets = buckets
+
+    # -- writes
+
+    async def put(self, call: Call) -> Answer:
+        """PutObject, and CopyObject if there is a source."""
+        if "x-amz-copy-source" in call.headers:
+            return await self._copy(call)
+        body = call.body()
+        body.check_size(PUT_BYTES_MAX)
+        attributes = metadata.of_request(call.headers)
+        condition = write_condition(call)
+        await self._buckets.require(call.bucket)
+        stored = await self.stored(call.path, body)
+        checksum = body.checksum
+        written = await self.write(
+            call, stored, metadata.content_type(call.headers), (*attributes, *metadata.of_checksum(checksum)), condition
+        )
+        return Answer(200, (("ETag", f'"{written.etag}"'), *metadata.of_checksum(checksum)))
+
+    async def stored(self, path: str, body: CheckedBody) -> Stored:
+        """A body, durable or ready to ride in a head, with its MD5 as etag."""
+        if body.announced_bytes <= INLINE_BODY_BYTES_MAX:
+            whole = await body.read_all(INLINE_BODY_BYTES_MAX)
+            if len(whole) == body.announced_bytes:
+                return Stored(whole, (), len(whole), body.md5)
+        stored = await self._node.store(path, body)
+        return msgspec.structs.replace(stored, etag=body.md5)
+
+    async def write(
+        self, call: Call, stored: Stored, content_type: str, attributes: Attributes, condition: Condition
+    ) -> Written:
+        """Write the head. Raises PreconditionFailed, or NoSuchKey for If-Match where there is nothing."""
+        written = await self._node.write(
+            call.path,
+            stored,
+            condition=condition,
+            write_id=call.write_id,
+            content_type=content_type,
+            attributes=attributes,
+        )
+        refuse(call, condition, written)
+        return written
+
+    async def delete(self, call: Call) -> Answer:
+        """DeleteObject. Deleting what is not there is no error."""
+        refuse_version(call)
+        condition = write_condition(call)
+        await self._buckets.require(call.bucket)
+        await self._delete(call, call.key, condition)
+        return Answer(204)
+
+    async def _delete(self, call: Call, key: str, condition: Condition) -> None:
+        path = object_path(call.bucket, key)
+        written = await self._node.delete(path, condition=condition, write_id=call.write_id)
+        refuse(call, condition, written)
+
+    async def delete_many(self, call: Call) -> Answer:
+        """DeleteObjects: each key by itself, and one answer for all."""
+        asked = documents.read_delete(await call.document())
+        await self._buckets.require(call.bucket)
+        turns = asyncio.Semaphore(DELETES_AT_ONCE_MAX)
+
+        async def one(item: documents.Doomed) -> documents.Deletion:
+            async with turns:
+                try:
+                    if item.version_id not in (None, "null"):
+                        raise NoSuchVersion(Key=item.key, VersionId=item.version_id)
+                    condition = Condition("etag_is", item.etag.strip('"')) if item.etag else NO_CONDITION
+                    await self._delete(call, check_key(item.key), condition)
+                except AmberioError as error:
+                    told = told_of(error)
+                    return documents.Deletion(item.key, told.code, told.message)
+                return documents.Deletion(item.key)
+
+        done = await asyncio.gather(*(one(item) for item in asked.items))
+        return xml_answer(documents.deletions(done, asked.quiet))
+
+    # -- reads
+
+    async def get(self, call: Call) -> Answer:
+        """GetObject and HeadObject."""
+        refuse_version(call)
+        head = await self.head(call.bucket, call.key)
+        headers = call.headers
+        about: HeaderPairs = (("ETag", f'"{head.etag}"'), ("Last-Modified", http_time(head.updated_at_ms)))
+        verdict = conditions.read_verdict(
+            head,
+            headers.get("if-match"),
+            headers.get("if-none-match"),
+            headers.get("if-modified-since"),
+            headers.get("if-unmodified-since"),
+        )
+        if verdict == "not_modified":
+            return Answer(304, about)
+        if verdict == "failed":
+            condition = "If-Match" if "if-match" in headers else "If-Unmodified-Since"
+            raise PreconditionFailed(Condition=condition)
+        part, parts = _part(call, head)
+        span = part
+        if "range" in headers and conditions.range_applies(head, headers.get("if-range")):
+            if part is not None:
+                raise InvalidRequest("Cannot specify both Range header and partNumber query parameter")
+            span = _range(headers["range"], head)
+        start, end = span or (0, head.size_bytes)
+        told = {"Content-Type": head.content_type, "Accept-Ranges": "bytes"}
+        is_checksum_wanted = headers.get("x-amz-checksum-mode", "").upper() == "ENABLED" and span in (
+            None,
+            (0, head.size_bytes),
+        )
+        told |= {_titled(name): value for name, value in metadata.header_pairs(head.attributes, is_checksum_wanted)}
+        told |= {
+            name: header_text(call.arguments[asked]) for asked, name in _OVERRIDES.items() if asked in call.arguments
+        }
+        if parts:
+            told["x-amz-mp-parts-count"] = str(parts)
+        if span is not None:
+            told["Content-Range"] = f"bytes {start}-{end - 1}/{head.size_bytes}"
+        return await self._content(call, head, (*about, *told.items()), span)
+
+    async def head(self, bucket: str, key: str) -> Head:
+        """The head of a live object. Raises NoSuchBucket, NoSuchKey."""
+        path = object_path(bucket, key)
+        _, head = await asyncio.gather(self._buckets.require(bucket), self._node.head(path))
+        if head is None or head.deleted:
+            raise NoSuchKey(Key=key)
+        return head
+
+    async def _content(self, call: Call, head: Head, about: HeaderPairs, span: Span | None) -> Answer:
+        start, end = span or (0, head.size_bytes)
+        status = 200 if span is None else 206
+        if call.request.method == "HEAD" or end == start:
+            return Answer(status, about, b"", end - start)
+        if head.body is not None:
+            return Answer(status, about, head.body[start:end], end - start)
+        pieces = self._node.body(call.path, head, start, end)
+        first = await anext(pieces)
+        return Answer(status, about, _after(first, pieces), end - start)
+
+    async def acl(self, call: Call) -> Answer:
+        """GetObjectAcl: everything is private to the bucket's owner."""
+        _, bucket = await asyncio.gather(self.head(call.bucket, call.key), self._buckets.require(call.bucket))
+        return xml_answer(documents.private_acl(bucket.owner))
+
+    async def put_acl(self, call: Call) -> Answer:
+        """PutObjectAcl: only what is so already can be granted."""
+        metadata.refuse_unsupported(call.headers)
+        if "x-amz-acl" not in call.headers:
+            raise NotImplementedByS3("Only canned ACLs are understood; grant with a bucket policy.")
+        await self.head(call.bucket, call.key)
+        return Answer(200)
+
+    # -- copies
+
+    async def source(self, call: Call) -> tuple[CopySource, Head]:
+        """What a copy's source is now. Raises NoSuchKey, PreconditionFailed."""
+        source = copy_source(call.headers["x-amz-copy-source"])
+        if source.version_id not in (None, "null"):
+            raise NoSuchVersion(Key=source.key, VersionId=source.version_id)
+        head = await self.head(source.bucket, source.key)
+        prefix = "x-amz-copy-source-if-"
+        asked = [
+            call.headers.get(prefix + name) for name in ("match", "none-match", "modified-since", "unmodified-since")
+        ]
+        if conditions.read_verdict(head, *asked) != "serve":
+            raise PreconditionFailed(Condition=next(name for name in call.headers if name.startswith(prefix)))
+        return source, head
+
+    async def _copy(self, call: Call) -> Answer:
+        directive = call.headers.get("x-amz-metadata-directive", "COPY").upper()
+        if directive not in ("COPY", "REPLACE"):
+            raise InvalidArgument("Unknown metadata directive.", ArgumentName="x-amz-metadata-directive")
+        metadata.refuse_unsupported(call.headers)
+        condition = write_condition(call)
+        await self._buckets.require(call.bucket)
+        source, head = await self.source(call)
+        source_path = object_path(source.bucket, source.key)
+        if source_path == call.path and directive == "COPY" and "x-amz-storage-class" not in call.headers:
+            raise InvalidRequest(
+                "This copy request is illegal because it is trying to copy an object to itself without changing the "
+                "object's metadata, storage class, website redirect location or encryption attributes."
+            )
+        if head.size_bytes > PUT_BYTES_MAX:
+            raise InvalidRequest(
+                "The specified copy source is larger than the maximum allowable size for a copy source: "
+                f"{PUT_BYTES_MAX}"
+            )
+        if directive == "REPLACE":
+            attributes, content_type = metadata.of_request(call.headers), metadata.content_type(call.headers)
+        else:
+            attributes, content_type = metadata.without_checksum(head.attributes), head.content_type
+            if "x-amz-storage-class" in call.headers:
+                kept = [pair for pair in attributes if pair[0] != "x-amz-storage-class"]
+                attributes = (*kept, *metadata.of_request({"x-amz-storage-class": call.headers["x-amz-storage-class"]}))
+        stored, checksum = await self._stored_copy(call, source_path, head)
+        attributes = (*attributes, *metadata.of_checksum(checksum))
+        written = await self.write(call, stored, content_type, attributes, condition)
+        now = await self._node.head(call.path)
+        modified_ms = now.updated_at_ms if now is not None else head.updated_at_ms
+        return xml_answer(documents.copied("CopyObjectResult", written.etag or "", modified_ms, checksum))
+
+    async def _stored_copy(self, call: Call, source_path: str, head: Head) -> tuple[Stored, Checksum | None]:
+        """The source's body where the copy lives: the same parts if that is the same slot, else read and stored."""
+        etag = head.etag or ""
+        checksum = metadata.checksum_in(head.attributes)
+        is_whole = "-" not in etag
+        if is_whole and (head.body is not None or not head.parts):
+            return Stored(head.body or b"", (), head.size_bytes, etag), checksum
+        if is_whole and self._node.locate(source_path)[0] == self._node.locate(call.path)[0]:
+            return Stored(None, head.parts, head.size_bytes, etag), checksum
+        body = self.reading(source_path, head, (0, head.size_bytes), checksum.algorithm if checksum else None)
+        return await self.stored(call.path, body), body.checksum
+
+    def reading(self, path: str, head: Head, span: Span, algorithm: Algorithm | None) -> CheckedBody:
+        """An object's bytes as a body to be stored elsewhere."""
+        return CheckedBody(Pieces(self._node, path, head, span), _UNSIGNED, {}, Declared(), algorithm)
+
+
+class Pieces:
+    """Bytes of an object, read as a request's body is."""
+
+    def __init__(self, node: ObjectNode, path: str, head: Head, span: Span) -> None:
+        self.size_bytes: int | None = span[1] - span[0]
+        self._pieces = _inline(head.body[span[0] : span[1]]) if head.body is not None else node.body(path, head, *span)
+
+    async def read(self) -> bytes:
+        async for piece in self._pieces:
+            if piece:
+                return bytes(piece)
+        return b""
+
+
+def write_condition(call: Call) -> Condition:
+    """The precondition of a write. Raises InvalidArgument, and NotImplementedByS3 for what S3 does not have."""
+    if_none_match = call.headers.get("if-none-match")
+    if if_none_match is not None and if_none_match.strip() != "*":
+        raise NotImplementedByS3(Header="If-None-Match", additionalMessage="Only * is understood on a write.")
+    return conditions.write_condition(call.headers.get("if-match"), if_none_match, None)
+
+
+def refuse(call: Call, condition: Condition, written: Written) -> None:
+    """Raises what a write gets whose precondition does not hold."""
+    if written.outcome != "refused":
+        return
+    if condition.kind in ("etag_is", "exists") and (written.deleted or written.generation == 0):
+        raise NoSuchKey(Key=call.key)
+    raise PreconditionFailed(Condition=refusal_of_condition(condition))
+
+
+def refuse_version(call: Call) -> None:
+    """Raises NoSuchVersion for any version but the one that an object without versions has."""
+    if call.arguments.get("versionId", "null") != "null":
+        raise NoSuchVersion(Key=call.key, VersionId=call.arguments["versionId"][:200])
+
+
+def _range(header: str, head: Head) -> Span | None:
+    asked = conditions.byte_range(header, head.size_bytes)
+    if asked == "unsatisfiable":
+        raise InvalidRange(
+            headers=(("content-range", f"bytes */{head.size_bytes}"),),
+            RangeRequested=header[:100],
+            ActualObjectSize=head.size_bytes,
+        )
+    return asked
+
+
+def _part(call: Call, head: Head) -> tuple[Span | None, int]:
+    """The range of the part that a read asks for, and how many the object was uploaded in (0: in one)."""
+    if "partNumber" not in call.arguments:
+        return None, 0
+    number = number_argument(call, "partNumber", 1, PARTS_MAX)
+    sizes = metadata.part_sizes(head.attributes)
+    if number > max(len(sizes), 1):
+        raise InvalidPartNumber(PartNumberRequested=number, ActualPartCount=max(len(sizes), 1))
+    if not sizes:
+        return ((0, head.size_bytes) if head.size_bytes else None), 0
+    start = sum(sizes[: number - 1])
+    end = start + sizes[number - 1]
+    return ((start, end) if end > start else None), len(sizes)
+
+
+def _titled(name: str) -> str:
+    """`content-encoding` as `Content-Encoding`; S3's own names stay as they are."""
+    return name if name.startswith("x-amz-") else name.title()
+
+
+async def _inline(body: bytes) -> AsyncIterator[bytes | memoryview]:
+    yield body
+
+
+async def _after(
+    first: bytes | memoryview, rest: AsyncIterator[bytes | memoryview]
+) -> AsyncIterator[bytes | memoryview]:
+    """`first`, then `rest`: taken apart so that an error before any byte is still a proper answer."""
+    try:
+        yield first
+        async for piece in rest:
+            yield piece
+    finally:
+        await rest.aclose()  # type: ignore[attr-defined]  # a generator, like all bodies
