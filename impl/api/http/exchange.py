@@ -25,9 +25,10 @@ log = structlog.get_logger(__name__)
 class Request:
     """One HTTP request. `path` and `query` are as on the wire (percent-encoded); header names are lower-case.
 
-    A header that came twice has its values joined by ", " (RFC 9110 section 5.3). `body` is bytes when it was small
-    and its length announced (all of it is here already), else a stream. `refusal` is set instead of all that when the
-    connection layer itself must refuse the request; the connection is closed after the answer.
+    A header that came twice has its values joined by "," (RFC 9110 section 5.3): so SigV4 signs it, and S3 keeps
+    metadata. `body` is bytes when it was small and its length announced (all of it is here already), else a stream.
+    `refusal` is set instead of all that when the connection layer itself must refuse the request; the connection is
+    closed after the answer.
     """
 
     __slots__ = ("body", "headers", "keep_alive", "method", "path", "query", "refusal", "request_id", "version")

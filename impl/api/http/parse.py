@@ -119,7 +119,7 @@ class RequestReader:
         name = name.lower()
         value = value.strip(OWS)
         earlier = self._headers.get(name)
-        self._headers[name] = value if earlier is None else earlier + b", " + value
+        self._headers[name] = value if earlier is None else earlier + b"," + value
 
     def on_headers_complete(self) -> None:
         self._in_head = False
