@@ -13,9 +13,6 @@ from urllib.parse import quote, unquote_to_bytes
 
 Pairs = list[tuple[str, str]]
 
-AS_JOINED: Final = b", "
-"""What the connection layer puts between the values of a header that came several times; signers put a comma."""
-
 CACHED_CHARACTERS_MAX: Final = 256
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]*")
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_.~/-]+")
@@ -56,16 +53,10 @@ def canonical_request(
     signed: Sequence[bytes],
     headers: Mapping[bytes, bytes],
     payload_hash: bytes,
-    joint: bytes = AS_JOINED,
 ) -> bytes:
-    """The canonical request. `pairs` are canonical; `signed` are names that `headers` all has.
-
-    `joint` is what takes the place of AS_JOINED within the values of headers.
-    """
+    """The canonical request. `pairs` are canonical; `signed` are names that `headers` all has."""
     query = "&".join([f"{name}={value}" for name, value in pairs])
     lines = [f"{method}\n{path}\n{query}".encode("latin-1")]
-    for name in signed:
-        value = b" ".join(headers[name].split())
-        lines.append(name + b":" + (value if joint is AS_JOINED else value.replace(AS_JOINED, joint)))
+    lines += [name + b":" + b" ".join(headers[name].split()) for name in signed]
     lines += (b"", b";".join(signed), payload_hash)
     return b"\n".join(lines)

@@ -4,12 +4,11 @@ import hmac
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from itertools import product
 from typing import Final
 
 import msgspec
 
-from impl.api.s3.auth.canonical import AS_JOINED, Pairs, canonical_pairs, canonical_path, canonical_request
+from impl.api.s3.auth.canonical import Pairs, canonical_pairs, canonical_path, canonical_request
 from impl.api.s3.auth.claim import Claim, header_claim, is_presigned, query_claim, refuse_sigv2
 from impl.api.s3.auth.payload import UNSIGNED, Payload, payload_of, payload_said
 from impl.api.s3.auth.signing import ChunkChain, SigningKeys, fits, string_to_sign
@@ -66,7 +65,7 @@ class Verifier:
         """Who sent a request, at the time `now_s` (seconds since 1970).
 
         `path` and `query` are as on the wire, percent-encoded, each character one byte; header names are lower-case,
-        and values of a header that came several times are joined with ", ". Raises S3Error, and nothing else.
+        and values of a header that came several times are joined with ",". Raises S3Error, and nothing else.
         """
         pairs = canonical_pairs(query)
         presigned = bool(pairs) and is_presigned(pairs)
@@ -150,24 +149,17 @@ class Verifier:
 
 
 def _texts(claim: Claim, method: str, path: str, pairs: Pairs, headers: Mapping[bytes, bytes]) -> Iterator[bytes]:
-    """What the claim may have signed: S3's canonical form, then others that say the same of the request.
+    """What the claim may have signed: S3's canonical form, or else with the path as it was sent, which says the same.
 
-    They have the path as it was sent (S3's form turns `%2F` into `/`), and a comma where the connection layer joined
-    the values of a header with a comma and a space.
+    S3's form turns `%2F` into `/`, and some clients sign what they send.
     """
     payload = (claim.payload or UNSIGNED).encode("latin-1")
-
-    def text(path: str, joint: bytes) -> bytes:
-        canonical = canonical_request(method, path, pairs, claim.signed, headers, payload, joint)
-        return string_to_sign(claim.timestamp, claim.scope, canonical)
-
     strict = canonical_path(path)
-    yield text(strict, AS_JOINED)
-    forms = [strict, path] if path.isascii() and path.isprintable() else [strict]
-    joints = [AS_JOINED, b","] if any(AS_JOINED in headers[name] for name in claim.signed) else [AS_JOINED]
-    for form, joint in product(forms, joints):
-        if (form, joint) != (strict, AS_JOINED):
-            yield text(form, joint)
+    for form in (strict, path):
+        canonical = canonical_request(method, form, pairs, claim.signed, headers, payload)
+        yield string_to_sign(claim.timestamp, claim.scope, canonical)
+        if path == strict or not (path.isascii() and path.isprintable()):
+            return
 
 
 def _check_time(claim: Claim, now_s: float) -> None:

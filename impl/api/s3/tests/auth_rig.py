@@ -55,7 +55,7 @@ def joined(pairs: HeaderPairs) -> dict[bytes, bytes]:
     for name, text in pairs:
         value = text.strip(" \t").encode()
         earlier = headers.get(name.lower().encode())
-        headers[name.lower().encode()] = value if earlier is None else earlier + b", " + value
+        headers[name.lower().encode()] = value if earlier is None else earlier + b"," + value
     return headers
 
 

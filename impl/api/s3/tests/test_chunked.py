@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from impl.api.s3.auth import Payload, PayloadKind
@@ -80,6 +80,7 @@ trailers = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(chunk_lists, trailers, payloads, st.booleans(), st.lists(st.integers(0, 2000), max_size=30))
 def test_a_body_decodes_to_the_same_in_whatever_pieces_it_comes(
     chunks: list[bytes], trailer: Trailer, payload: Payload, minio: bool, cuts: list[int]
@@ -92,6 +93,7 @@ def test_a_body_decodes_to_the_same_in_whatever_pieces_it_comes(
         assert decode(decoder, body, places) == (b"".join(chunks), trailer)
 
 
+@settings(deadline=None)
 @given(chunk_lists, trailers, st.booleans(), st.booleans(), st.data())
 def test_whatever_byte_of_a_signed_stream_is_altered_it_is_refused_and_nothing_after_it_comes_out(
     chunks: list[bytes], trailer: Trailer, minio: bool, whole: bool, draw: st.DataObject
@@ -113,6 +115,20 @@ def test_whatever_byte_of_a_signed_stream_is_altered_it_is_refused_and_nothing_a
     assert decoded == b"".join(untouched)[: len(decoded)]
 
 
+@pytest.mark.parametrize("minio", [False, True])
+def test_no_bit_of_a_signed_stream_may_be_altered(minio: bool) -> None:
+    trailer = {"x-amz-checksum-crc32": "sOO8/Q==", "x-amz-meta": "a b"}
+    body = encode([b"one", b"x" * 30], trailer, SIGNED_TRAILER, minio=minio)
+    for position in range(len(body)):
+        for bit in range(8):
+            byte = body[position] ^ (1 << bit)
+            if is_spelling(body, position, byte):
+                continue
+            with pytest.raises(S3Error):
+                altered = body[:position] + bytes([byte]) + body[position + 1 :]
+                decode(ChunkDecoder(SIGNED_TRAILER, 33, frozenset(trailer)), altered)
+
+
 def is_spelling(body: bytes, position: int, byte: int) -> bool:
     """Does the byte only turn a letter of a size, or of a trailing header's name, into its other case?"""
     if bytes([body[position]]).lower() != bytes([byte]).lower():
@@ -124,6 +140,7 @@ def is_spelling(body: bytes, position: int, byte: int) -> bool:
     return in_size or in_name
 
 
+@settings(deadline=None)
 @given(chunk_lists, trailers, payloads, st.data())
 def test_a_body_that_is_cut_short_is_refused(
     chunks: list[bytes], trailer: Trailer, payload: Payload, draw: st.DataObject
@@ -131,10 +148,12 @@ def test_a_body_that_is_cut_short_is_refused(
     trailer = {} if payload is SIGNED else trailer
     body = encode(chunks, trailer, payload)
     end = draw.draw(st.integers(0, len(body) - 1))
-    with pytest.raises((IncompleteBody, MalformedTrailerError)):
+    before_trailer = end <= len(encode(chunks, {}, SIGNED if payload is SIGNED_TRAILER else payload)) - 2
+    with pytest.raises(IncompleteBody if before_trailer else MalformedTrailerError):
         decode(ChunkDecoder(payload, sum(map(len, chunks)), frozenset(trailer)), body[:end])
 
 
+@settings(deadline=None)
 @given(chunk_lists, payloads, st.integers(-40, 40).filter(bool), st.lists(st.integers(0, 500), max_size=5))
 def test_a_body_must_be_as_long_as_it_was_said_to_be(
     chunks: list[bytes], payload: Payload, off_bytes: int, cuts: list[int]
@@ -145,6 +164,14 @@ def test_a_body_must_be_as_long_as_it_was_said_to_be(
         decode(ChunkDecoder(payload, size_bytes), encode(chunks, {}, payload), cuts)
 
 
+def test_a_chunk_that_is_too_much_is_refused_before_it_comes() -> None:
+    decoder = ChunkDecoder(UNSIGNED, 5)
+    assert decoder.feed(b"3\r\nabc\r\n") == [b"abc"]
+    with pytest.raises(IncompleteBody, match="more than the 5 bytes"):
+        decoder.feed(b"3\r\n")
+
+
+@settings(deadline=None)
 @given(st.binary(max_size=60), chunk_lists, payloads, st.lists(st.integers(0, 200), max_size=5))
 @example(b"\r\n", [b"a"], SIGNED, [])
 def test_nothing_may_come_after_the_end(rest: bytes, chunks: list[bytes], payload: Payload, cuts: list[int]) -> None:
@@ -352,6 +379,7 @@ def test_aws_chunked_is_not_kept_as_an_encoding(said: str, kept: str) -> None:
 syntax = st.sampled_from([b"\r\n", b"0", b"a", b";chunk-signature=", b"0" * 64, b"x-amz-a:1", b"\n", b"5\r\nabcde\r\n"])
 
 
+@settings(deadline=None)
 @given(payloads, st.lists(syntax | st.binary(max_size=8), max_size=12), st.lists(st.integers(0, 500), max_size=9))
 def test_whatever_arrives_nothing_but_an_s3_error_is_raised(
     payload: Payload, pieces: list[bytes], cuts: list[int]

@@ -81,6 +81,10 @@ def test_no_fault_shows_a_value_wherever_the_secret_was_written(tmp_path: Path, 
     assert SECRET not in str(raised.value) and raised.value.__cause__ is None
 
 
+def test_the_line_of_a_fault_of_yaml_is_told(tmp_path: Path) -> None:
+    assert "not valid YAML in line 3" in faults(tmp_path, "keys:\n  - name: x\n    secret: *nowhere\n")[0]
+
+
 def test_no_repr_shows_a_secret(tmp_path: Path) -> None:
     credentials = read(tmp_path, {"keys": [entry()]})
     found = credentials.find("AKIAIOSFODNN7EXAMPLE")
@@ -103,7 +107,7 @@ def test_a_file_that_is_not_there_or_much_too_long_is_refused(tmp_path: Path) ->
         read(tmp_path, "#" * (FILE_BYTES_MAX + 1))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200) | st.text(alphabet="keys:-[]{}!&*?|>' \n\tsecret0.", max_size=60).map(str.encode))
 def test_whatever_the_file_holds_nothing_but_a_configuration_error_is_raised(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "credentials.yaml"

@@ -14,7 +14,7 @@ import pytest
 from botocore.auth import S3SigV4PostAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from urllib3.fields import RequestField
 from urllib3.filepost import encode_multipart_formdata
@@ -126,6 +126,7 @@ files = (
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(names, values, max_size=4), files, st.lists(st.integers(0, 4000), max_size=30))
 def test_a_form_reads_the_same_in_whatever_pieces_it_comes(fields: Fields, file: bytes, cuts: list[int]) -> None:
     fields = {"key": "a/é b", **fields}
@@ -134,6 +135,7 @@ def test_a_form_reads_the_same_in_whatever_pieces_it_comes(fields: Fields, file:
         assert read(raw, places) == (Form(fields, "f.txt", "text/plain"), file)
 
 
+@settings(deadline=None)
 @given(files, st.data())
 def test_a_form_that_is_cut_short_is_refused(file: bytes, draw: st.DataObject) -> None:
     raw = body({"key": "k"}, file)
@@ -245,6 +247,7 @@ def test_after_an_error_there_is_only_that_error() -> None:
 # -- the policy
 
 
+@settings(deadline=None)
 @given(st.dictionaries(names, values, max_size=4), st.sampled_from(["eq", "Eq", "dict", "starts-with"]))
 def test_a_form_that_botocore_signed_is_believed(fields: Fields, how: str) -> None:
     fields = {"key": "user/x", "Content-Type": "image/png", **fields}
@@ -254,6 +257,7 @@ def test_a_form_that_botocore_signed_is_believed(fields: Fields, how: str) -> No
     assert verified(signed(fields, conditions)) == VerifiedForm(ALICE, SizeRange())
 
 
+@settings(deadline=None)
 @given(st.dictionaries(names, values, min_size=1, max_size=3), st.data())
 def test_no_field_of_a_signed_form_may_be_altered_added_or_left_out(fields: Fields, draw: st.DataObject) -> None:
     whole = signed({"key": "k", **fields}, exact({"key": "k", **fields}))
@@ -430,6 +434,7 @@ documents = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(documents, documents)
 def test_whatever_the_policy_is_nothing_but_an_s3_error_is_raised(expiration: object, conditions: object) -> None:
     for document in (conditions, {"expiration": LATER, "conditions": conditions}, {"expiration": expiration}):
@@ -445,6 +450,7 @@ headers = st.sampled_from(
 syntax = st.sampled_from([b"--BOUNDARY", b"--BOUNDARY--", b"\r\n", b"\r\n\r\n", b"-", b"\n"]) | headers
 
 
+@settings(deadline=None)
 @given(st.lists(syntax | st.binary(max_size=8), max_size=14), st.lists(st.integers(0, 500), max_size=9))
 def test_whatever_body_arrives_nothing_but_an_s3_error_is_raised(pieces: list[bytes], cuts: list[int]) -> None:
     results: list[object] = []
@@ -456,6 +462,7 @@ def test_whatever_body_arrives_nothing_but_an_s3_error_is_raised(pieces: list[by
     assert results[0] == results[1]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40) | st.binary(max_size=20).map(lambda raw: b"multipart/form-data; boundary=" + raw))
 def test_whatever_content_type_arrives_nothing_but_an_s3_error_is_raised(content_type: bytes) -> None:
     try:
