@@ -90,7 +90,7 @@ class ProposerMachine(RuleBasedStateMachine):
         return self.start(turn, self.asked[-1 - back], fates)
 
     @precondition(lambda self: self.floods < FLOODS_MAX)
-    @rule(turn=turns, count=st.sampled_from((1, 2, RECENT_WRITES_MAX + 1)))
+    @rule(turn=turns, count=st.sampled_from((1, 2, RECENT_WRITES_MAX, RECENT_WRITES_MAX + 1)))
     def write_undisturbed(self, turn: int, count: int) -> None:
         """Perhaps so much that a head forgets what came before, though somebody still waits for that."""
         self.floods += 1
@@ -156,7 +156,7 @@ class ProposerMachine(RuleBasedStateMachine):
 
 
 def test_coordinators_agree_on_one_chain_of_writes_whatever_the_network_does() -> None:
-    walk(ProposerMachine, examples=200, steps=50)
+    walk(ProposerMachine, examples=300, steps=50)
 
 
 ROOMS = ("acceptor.py", "change.py", "proposer.py")
