@@ -280,7 +280,7 @@ def test_a_disk_that_fails_is_the_operators_or_passes(number: int, kind: type[Ar
         archive = await open_directory(tmp_path, RealClock(), RealRandom(), LIMITS, disk)
         await archive.put("a", A)
         disk.errno = number
-        for body in (B, B * 3):
+        for body in (b"small", B):
             with pytest.raises(kind):
                 await archive.put("a", body)
         disk.errno = None
@@ -290,6 +290,21 @@ def test_a_disk_that_fails_is_the_operators_or_passes(number: int, kind: type[Ar
 
     asyncio.run(story())
     assert leftovers(tmp_path) == []
+
+
+def test_a_put_that_is_refused_leaves_no_part_behind(tmp_path: Path) -> None:
+    async def story() -> None:
+        archive = await open_directory(tmp_path, RealClock(), RealRandom(), LIMITS)
+        await archive.put("a", A)
+        for body in (b"small", B):
+            with pytest.raises(ArchiveChanged):
+                await archive.put("a", body, if_absent=True)
+        # at once, and not only when the next one sweeps
+        assert len(list((tmp_path / "objects").iterdir())) == 2
+        assert [path.name for path in next((tmp_path / "notes").iterdir()).iterdir()] == ["lock"]
+        await archive.close()
+
+    asyncio.run(story())
 
 
 # -- what is no archive
