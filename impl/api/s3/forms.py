@@ -5,6 +5,7 @@ case, the file last (what comes after it is ignored), `${filename}` in the key. 
 decided in `forms_policy.py`, once the fields are here and before a byte of the file is kept.
 """
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -32,6 +33,9 @@ PART_HEADER_BYTES_MAX: Final = 4096
 FILE: Final = "file"
 _FILE_NAME: Final = "${filename}"
 _BOUNDARY: Final = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
+
+# it warns of every body that is not well-formed; here that is an error which the client is told
+logging.getLogger("python_multipart.multipart").setLevel(logging.ERROR)
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -82,6 +86,8 @@ class FormReader:
             max_header_count=PART_HEADERS_MAX,
             max_header_size=PART_HEADER_BYTES_MAX,
         )
+        self._beginning = b"--" + boundary
+        """What the body must begin with, as far as it has not come: the parser skips other beginnings, or not."""
         self._failure: S3Error | None = None
         self._fields: dict[str, str] = {}
         self._fields_bytes = 0
@@ -103,6 +109,7 @@ class FormReader:
         if self._failure is not None:
             raise self._failure
         try:
+            self._check_beginning(piece)
             self._parser.write(piece)
         except FormParserError as error:
             self._failure = MalformedPOSTRequest(f"the body is not well-formed multipart/form-data: {error}")
@@ -176,6 +183,11 @@ class FormReader:
         self._ended = True
 
     # -- the rules
+
+    def _check_beginning(self, piece: bytes) -> None:
+        awaited, self._beginning = self._beginning[: len(piece)], self._beginning[len(piece) :]
+        if not piece.startswith(awaited):
+            raise MalformedPOSTRequest("the body does not begin with the boundary of its content type")
 
     def _count(self, size_bytes: int) -> None:
         self._fields_bytes += size_bytes

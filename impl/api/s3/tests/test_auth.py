@@ -5,6 +5,7 @@ The oracle is botocore, and the examples that AWS publishes with their signature
 
 import hashlib
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
@@ -136,6 +137,21 @@ def test_whatever_byte_is_altered_a_signed_request_is_refused(
     assume(meaning(other) != meaning(sent))
     with pytest.raises(S3Error):
         other.verified()
+
+
+@pytest.mark.parametrize("sign", [sign_in_header, presign])
+def test_no_digit_of_a_signature_may_be_altered(sign: Callable[[], Sent]) -> None:
+    sent = sign()
+    text = sent.query.encode() if b"authorization" not in sent.headers else sent.headers[b"authorization"]
+    assert re.fullmatch(rb".*Signature=[0-9a-f]{64}", text)
+    for position in range(len(text) - 64, len(text)):
+        for digit in set(b"0123456789abcdefA") - {text[position]}:
+            forged = text[:position] + bytes([digit]) + text[position + 1 :]
+            with pytest.raises(S3Error):
+                if b"authorization" in sent.headers:
+                    sent.with_headers(authorization=forged).verified()
+                else:
+                    sent._replace(query=forged.decode()).verified()
 
 
 def test_another_method_is_another_request() -> None:
@@ -374,7 +390,8 @@ def test_a_stream_is_recognised_and_signed_chunks_begin_at_the_request(kind: Pay
     assert payload.kind is kind and (payload.chain is not None) == kind.signed_chunks
     if payload.chain is not None:
         assert payload.chain.seed in sent.query
-        assert signing_key(SECRET, Scope.of("20130524", "us-east-1")).hex() not in repr(payload)
+        key = signing_key(SECRET, Scope.of("20130524", "us-east-1"))
+        assert payload.chain.key == key and repr(key)[2:-1] not in repr(payload)
 
 
 def test_a_body_that_was_not_signed_is_refused() -> None:

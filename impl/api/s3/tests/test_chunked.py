@@ -3,12 +3,16 @@
 The oracle is an encoder that signs as AWS describes it, held against the examples that AWS publishes.
 """
 
+import base64
 import hashlib
 import hmac
+import io
+import zlib
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 
 import pytest
+from botocore.httpchecksum import AwsChunkedWrapper, Crc32Checksum
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -255,6 +259,15 @@ def test_the_seed_is_the_signature_of_the_request() -> None:
     with pytest.raises(SignatureDoesNotMatch):
         with_kind.verified()
     published(PayloadKind.SIGNED_CHUNKS.value, SEED_OF_PAYLOAD, content_length="66824").verified(NOW_S, verifier())
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200), st.integers(1, 300), st.lists(st.integers(0, 500), max_size=5))
+def test_what_botocore_sends_in_chunks_decodes_with_its_checksum(raw: bytes, chunk_bytes: int, cuts: list[int]) -> None:
+    name = "x-amz-checksum-crc32"
+    body = AwsChunkedWrapper(io.BytesIO(raw), Crc32Checksum, name, chunk_size=chunk_bytes).read()
+    checksum = base64.b64encode(zlib.crc32(raw).to_bytes(4, "big")).decode()
+    assert decode(ChunkDecoder(UNSIGNED, len(raw), frozenset({name})), body, cuts) == (raw, {name: checksum})
 
 
 def test_an_unsigned_body_comes_out_as_it_arrives() -> None:

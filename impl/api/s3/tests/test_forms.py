@@ -233,6 +233,14 @@ def test_a_part_that_cannot_be_read_is_refused(part: bytes) -> None:
         read(raw)
 
 
+@pytest.mark.parametrize("before", [b"\r\n", b"\r\nA: b", b"preamble\r\n", b"-"])
+def test_a_body_begins_with_its_boundary_however_it_comes(before: bytes) -> None:
+    raw = before + body({"key": "k"}, b"x")
+    for cuts in ([], [2], range(len(raw))):
+        with pytest.raises(MalformedPOSTRequest, match="does not begin"):
+            read(raw, cuts)
+
+
 def test_after_an_error_there_is_only_that_error() -> None:
     reader = FormReader(TYPE)
     with pytest.raises(MalformedPOSTRequest) as first:
