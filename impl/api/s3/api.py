@@ -20,6 +20,7 @@ from impl.api.s3.call import Call, bare_names, query_arguments, xml_answer
 from impl.api.s3.credentials import Credentials
 from impl.api.s3.errors import AccessDenied, CorsForbidden, MethodNotAllowed, NotImplementedByS3, S3Error
 from impl.api.s3.lists import Lists
+from impl.api.s3.multipart import Multipart
 from impl.api.s3.names import Target, target
 from impl.api.s3.objects import Objects
 from impl.config import S3Settings
@@ -60,6 +61,7 @@ class S3Api:
         self._buckets = Buckets(node, clock, settings.region)
         self._objects = Objects(node, self._buckets)
         self._lists = Lists(node, self._buckets)
+        self._multipart = Multipart(node, self._buckets, self._objects, clock)
         self._operations = self._table()
 
     def routes(self) -> tuple[Route, ...]:
@@ -68,7 +70,7 @@ class S3Api:
         return (Route(PATTERN, operations, hot_elsewhere=OTHERS),)
 
     def _table(self) -> dict[Place, Handle]:
-        buckets, objects, lists = self._buckets, self._objects, self._lists
+        buckets, objects, lists, multipart = self._buckets, self._objects, self._lists, self._multipart
         table: dict[Place, Handle] = {
             ("GET", "service", ""): buckets.list,
             ("PUT", "bucket", ""): buckets.create,
@@ -87,6 +89,12 @@ class S3Api:
             ("DELETE", "object", ""): objects.delete,
             ("GET", "object", "acl"): objects.acl,
             ("PUT", "object", "acl"): objects.put_acl,
+            ("GET", "bucket", "uploads"): multipart.list_uploads,
+            ("POST", "object", "uploads"): multipart.create,
+            ("PUT", "object", "uploadId"): multipart.upload_part,
+            ("GET", "object", "uploadId"): multipart.list_parts,
+            ("POST", "object", "uploadId"): multipart.complete,
+            ("DELETE", "object", "uploadId"): multipart.abort,
         }
         return table | {("GET", "bucket", name): self._unset(error) for name, error in _UNSET.items()}
 

@@ -9,8 +9,8 @@ import msgspec
 
 from impl.api.http.exchange import Answer
 from impl.api.node_face import ObjectNode
-from impl.api.s3 import documents, listing, metadata
-from impl.api.s3.call import Call, object_path, xml_answer
+from impl.api.s3 import listing, metadata, shapes, xml, xml_requests
+from impl.api.s3.call import Call, object_path, owner_of, xml_answer
 from impl.api.s3.errors import (
     BucketAlreadyExists,
     BucketAlreadyOwnedByYou,
@@ -70,7 +70,7 @@ class Buckets:
             raise NotImplementedByS3(Header="x-amz-bucket-object-lock-enabled")
         metadata.refuse_unsupported(call.headers)
         document = await call.document(required=False)
-        region = documents.read_location(document) if document else None
+        region = xml_requests.create_bucket_configuration(document).location if document else None
         if region not in (None, "", self._region):
             raise IllegalLocationConstraintException(
                 f"The {region[:64]} location constraint is incompatible for the region specific endpoint this request "
@@ -138,26 +138,24 @@ class Buckets:
                 break
         token = None if after is None else listing.encode_token(after)
         identity = call.verified.identity
-        return xml_answer(
-            documents.buckets(
-                [(bucket.name, bucket.created_ms, bucket.region) for bucket in buckets], identity, token, prefix
-            )
-        )
+        entries = [shapes.BucketEntry(bucket.name, bucket.created_ms, bucket.region) for bucket in buckets]
+        listed = shapes.ListedBuckets(owner_of(identity.access_key_id, identity.name), entries, prefix or None, token)
+        return xml_answer(xml.list_buckets(listed))
 
     async def location(self, call: Call) -> Answer:
         """GetBucketLocation; us-east-1 is said by saying nothing."""
         region = (await self.require(call.bucket)).region
-        return xml_answer(documents.location("" if region == "us-east-1" else region))
+        return xml_answer(xml.location_constraint(region))
 
     async def versioning(self, call: Call) -> Answer:
         """GetBucketVersioning: it was never enabled."""
         await self.require(call.bucket)
-        return xml_answer(documents.empty("VersioningConfiguration"))
+        return xml_answer(xml.versioning_configuration(None))
 
     async def acl(self, call: Call) -> Answer:
         """GetBucketAcl: private to its owner."""
         bucket = await self.require(call.bucket)
-        return xml_answer(documents.private_acl(bucket.owner))
+        return xml_answer(xml.access_control_policy(owner_of(bucket.owner), shapes.CannedAcl.PRIVATE))
 
     async def put_acl(self, call: Call) -> Answer:
         """PutBucketAcl: only what is so already can be granted."""

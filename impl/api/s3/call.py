@@ -1,5 +1,6 @@
 """One S3 request, read: what it is about, what it asks, who sent it; and the small pieces of every answer."""
 
+import hashlib
 from email.utils import formatdate
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
@@ -12,10 +13,11 @@ from impl.api.s3.bodies import CheckedBody
 from impl.api.s3.checksums import Algorithm, declared_by
 from impl.api.s3.errors import InvalidArgument, InvalidURI, MissingRequestBody
 from impl.api.s3.names import Target
+from impl.api.s3.shapes import Owner
 from impl.protocol.change import Condition
 
 XML_TYPE: Final = ("Content-Type", "application/xml")
-XML_BYTES_MAX: Final = 2 * 1024 * 1024
+XML_BYTES_MAX: Final = 4 * 1024 * 1024
 """The largest document that a client may send: a DeleteObjects or CompleteMultipartUpload of many entries."""
 _INVOCATION_CHARACTERS_MAX: Final = 100
 
@@ -113,6 +115,11 @@ def number_argument(call: Call, name: str, low: int, high: int) -> int:
 def xml_answer(document: bytes, headers: HeaderPairs = (), status: int = 200) -> Answer:
     """An answer whose body is an XML document."""
     return Answer(status, (XML_TYPE, *headers), document, len(document))
+
+
+def owner_of(access_key_id: str, name: str = "") -> Owner:
+    """Somebody as XML names them: an access key id has a canonical user id, 64 hex digits."""
+    return Owner(hashlib.sha256(access_key_id.encode()).hexdigest(), name or access_key_id or "anonymous")
 
 
 def http_time(at_ms: int) -> str:

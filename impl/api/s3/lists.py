@@ -6,10 +6,9 @@ import msgspec
 
 from impl.api.http.exchange import Answer
 from impl.api.node_face import ObjectNode
-from impl.api.s3 import documents, listing, metadata
-from impl.api.s3.buckets import Bucket, Buckets
-from impl.api.s3.call import Call, object_path, xml_answer
-from impl.api.s3.documents import Listed, Spelling, leaf
+from impl.api.s3 import listing, metadata, shapes, xml
+from impl.api.s3.buckets import Buckets
+from impl.api.s3.call import Call, object_path, owner_of, xml_answer
 from impl.api.s3.errors import InvalidArgument
 from impl.model import Head
 
@@ -46,33 +45,32 @@ class Lists:
 
     async def _version_1(self, call: Call) -> Answer:
         asked = call.arguments
-        spelling = Spelling(listing.is_url_encoded(asked.get("encoding-type")))
+        url_encoded = listing.is_url_encoded(asked.get("encoding-type"))
         most = listing.max_entries("max-keys", asked.get("max-keys"))
         prefix, delimiter, marker = asked.get("prefix", ""), asked.get("delimiter", ""), asked.get("marker", "")
         bucket = await self._buckets.require(call.bucket)
         keys = await listing.list_keys(
             self._source(call.bucket), prefix=prefix, delimiter=delimiter, marker=marker, max_keys=most
         )
-        is_truncated = keys.next_marker is not None
         return xml_answer(
-            documents.document(
-                "ListBucketResult",
-                leaf("Name", call.bucket),
-                spelling.leaf("Prefix", prefix),
-                spelling.leaf("Marker", marker),
-                spelling.leaf("NextMarker", keys.next_marker if delimiter else None),
-                leaf("MaxKeys", most),
-                spelling.leaf("Delimiter", delimiter or None),
-                spelling.told,
-                leaf("IsTruncated", is_truncated),
-                *_contents(keys.items, spelling, _owner(bucket)),
-                spelling.groups(keys.common_prefixes),
+            xml.list_objects(
+                shapes.ListedObjects(
+                    call.bucket,
+                    prefix,
+                    delimiter,
+                    marker,
+                    most,
+                    _entries(keys.items, owner_of(bucket.owner)),
+                    keys.common_prefixes,
+                    keys.next_marker,
+                    url_encoded,
+                )
             )
         )
 
     async def _version_2(self, call: Call) -> Answer:
         asked = call.arguments
-        spelling = Spelling(listing.is_url_encoded(asked.get("encoding-type")))
+        url_encoded = listing.is_url_encoded(asked.get("encoding-type"))
         most = listing.max_entries("max-keys", asked.get("max-keys"))
         prefix, delimiter = asked.get("prefix", ""), asked.get("delimiter", "")
         token, start_after = asked.get("continuation-token"), asked.get("start-after")
@@ -84,29 +82,28 @@ class Lists:
             self._source(call.bucket), prefix=prefix, delimiter=delimiter, marker=marker, max_keys=most
         )
         following = None if keys.next_marker is None else listing.encode_token(keys.next_marker)
-        who = _owner(bucket) if asked.get("fetch-owner", "").lower() == "true" else ""
+        who = owner_of(bucket.owner) if asked.get("fetch-owner", "").lower() == "true" else None
         return xml_answer(
-            documents.document(
-                "ListBucketResult",
-                leaf("Name", call.bucket),
-                spelling.leaf("Prefix", prefix),
-                leaf("ContinuationToken", token),
-                leaf("NextContinuationToken", following),
-                spelling.leaf("StartAfter", start_after),
-                leaf("KeyCount", len(keys.items) + len(keys.common_prefixes)),
-                leaf("MaxKeys", most),
-                spelling.leaf("Delimiter", delimiter or None),
-                spelling.told,
-                leaf("IsTruncated", following is not None),
-                *_contents(keys.items, spelling, who),
-                spelling.groups(keys.common_prefixes),
+            xml.list_objects_v2(
+                shapes.ListedObjectsV2(
+                    call.bucket,
+                    prefix,
+                    delimiter,
+                    most,
+                    _entries(keys.items, who),
+                    keys.common_prefixes,
+                    token,
+                    following,
+                    start_after,
+                    url_encoded,
+                )
             )
         )
 
     async def versions(self, call: Call) -> Answer:
         """ListObjectVersions of a bucket that never had versions: each object has the one called null."""
         asked = call.arguments
-        spelling = Spelling(listing.is_url_encoded(asked.get("encoding-type")))
+        url_encoded = listing.is_url_encoded(asked.get("encoding-type"))
         most = listing.max_entries("max-keys", asked.get("max-keys"))
         prefix, delimiter = asked.get("prefix", ""), asked.get("delimiter", "")
         key_marker, version_marker = asked.get("key-marker"), asked.get("version-id-marker")
@@ -119,22 +116,23 @@ class Lists:
             version_id_marker=version_marker,
             max_keys=most,
         )
-        who = _owner(bucket)
+        who = owner_of(bucket.owner)
+        entries = [_version(entry) for entry in _entries([(key, head) for key, _, head in page.items], who)]
         return xml_answer(
-            documents.document(
-                "ListVersionsResult",
-                leaf("Name", call.bucket),
-                spelling.leaf("Prefix", prefix),
-                spelling.leaf("KeyMarker", key_marker or ""),
-                leaf("VersionIdMarker", version_marker or ""),
-                spelling.leaf("NextKeyMarker", page.next_key_marker),
-                leaf("NextVersionIdMarker", page.next_id_marker),
-                leaf("MaxKeys", most),
-                spelling.leaf("Delimiter", delimiter or None),
-                spelling.told,
-                leaf("IsTruncated", page.next_key_marker is not None),
-                *[documents.version(_listed(key, head), spelling, who) for key, _, head in page.items],
-                spelling.groups(page.common_prefixes),
+            xml.list_versions(
+                shapes.ListedVersions(
+                    call.bucket,
+                    prefix,
+                    delimiter,
+                    key_marker or "",
+                    version_marker or "",
+                    most,
+                    entries,
+                    page.common_prefixes,
+                    page.next_key_marker,
+                    page.next_id_marker,
+                    url_encoded,
+                )
             )
         )
 
@@ -158,20 +156,35 @@ class Lists:
         return source
 
 
-def _owner(bucket: Bucket) -> str:
-    return documents.owner("Owner", bucket.owner)
+def _entries(items: Sequence[tuple[str, Head]], who: shapes.Owner | None) -> list[shapes.ObjectEntry]:
+    return [_entry(key, head, who) for key, head in items]
 
 
-def _listed(key: str, head: Head) -> Listed:
-    return Listed(
+def _entry(key: str, head: Head, who: shapes.Owner | None) -> shapes.ObjectEntry:
+    checksum = metadata.checksum_in(head.attributes) if head.attributes else None
+    return shapes.ObjectEntry(
         key,
         head.updated_at_ms,
         head.etag or "",
         head.size_bytes,
         metadata.storage_class(head.attributes),
-        metadata.checksum_in(head.attributes) if head.attributes else None,
+        who,
+        checksum.algorithm if checksum else None,
+        checksum.type if checksum else None,
     )
 
 
-def _contents(items: Sequence[tuple[str, Head]], spelling: Spelling, who: str) -> list[str]:
-    return [documents.contents(_listed(key, head), spelling, who) for key, head in items]
+def _version(entry: shapes.ObjectEntry) -> shapes.VersionEntry:
+    return shapes.VersionEntry(
+        entry.key,
+        "null",
+        True,
+        entry.modified_at_ms,
+        entry.etag,
+        entry.size_bytes,
+        False,
+        entry.storage_class,
+        entry.owner,
+        entry.checksum_algorithm,
+        entry.checksum_type,
+    )

@@ -1,4 +1,4 @@
-"""Operations on one object, and DeleteObjects: what they decide; how documents look is `documents.py`."""
+"""Operations on one object, and DeleteObjects: what they decide; how documents look is `xml.py`."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ import msgspec
 from impl.api import conditions
 from impl.api.http.exchange import Answer, HeaderPairs
 from impl.api.node_face import ObjectNode, Written
-from impl.api.s3 import documents, metadata
+from impl.api.s3 import metadata, shapes, xml, xml_requests
 from impl.api.s3.auth import Payload, PayloadKind
 from impl.api.s3.bodies import CheckedBody
 from impl.api.s3.buckets import Buckets
@@ -19,6 +19,7 @@ from impl.api.s3.call import (
     http_time,
     number_argument,
     object_path,
+    owner_of,
     refusal_of_condition,
     xml_answer,
 )
@@ -35,6 +36,7 @@ from impl.api.s3.errors import (
 )
 from impl.api.s3.errors import answer as told_of
 from impl.api.s3.names import CopySource, check_key, copy_source
+from impl.api.s3.shapes import Deleted, DeleteResult, DeleteTarget, NotDeleted
 from impl.errors import AmberioError
 from impl.model import INLINE_BODY_BYTES_MAX, Attributes, Head, Stored
 from impl.protocol.change import NO_CONDITION, Condition
@@ -118,24 +120,34 @@ class Objects:
 
     async def delete_many(self, call: Call) -> Answer:
         """DeleteObjects: each key by itself, and one answer for all."""
-        asked = documents.read_delete(await call.document())
+        asked = xml_requests.delete(await call.document())
         await self._buckets.require(call.bucket)
         turns = asyncio.Semaphore(DELETES_AT_ONCE_MAX)
 
-        async def one(item: documents.Doomed) -> documents.Deletion:
+        async def one(target: DeleteTarget) -> NotDeleted | None:
             async with turns:
                 try:
-                    if item.version_id not in (None, "null"):
-                        raise NoSuchVersion(Key=item.key, VersionId=item.version_id)
-                    condition = Condition("etag_is", item.etag.strip('"')) if item.etag else NO_CONDITION
-                    await self._delete(call, check_key(item.key), condition)
+                    await self._delete_target(call, target)
                 except AmberioError as error:
                     told = told_of(error)
-                    return documents.Deletion(item.key, told.code, told.message)
-                return documents.Deletion(item.key)
+                    return NotDeleted(target.key, target.version_id, told.code, told.message)
+                return None
 
-        done = await asyncio.gather(*(one(item) for item in asked.items))
-        return xml_answer(documents.deletions(done, asked.quiet))
+        errors = await asyncio.gather(*(one(target) for target in asked.objects))
+        pairs = zip(asked.objects, errors, strict=True)
+        deleted = [Deleted(target.key, target.version_id) for target, error in pairs if error is None]
+        failed = [error for error in errors if error is not None]
+        return xml_answer(xml.delete_result(DeleteResult([] if asked.quiet else deleted, failed)))
+
+    async def _delete_target(self, call: Call, target: DeleteTarget) -> None:
+        if target.version_id not in (None, "null"):
+            raise NoSuchVersion(Key=target.key, VersionId=target.version_id)
+        if target.size_bytes is not None or target.modified_at_s is not None:
+            raise NotImplementedByS3("Of an object's conditions only ETag is understood here.")
+        condition = NO_CONDITION
+        if target.etag is not None:
+            condition = Condition("exists") if target.etag == "*" else Condition("etag_is", target.etag)
+        await self._delete(call, check_key(target.key), condition)
 
     # -- reads
 
@@ -201,7 +213,7 @@ class Objects:
     async def acl(self, call: Call) -> Answer:
         """GetObjectAcl: everything is private to the bucket's owner."""
         _, bucket = await asyncio.gather(self.head(call.bucket, call.key), self._buckets.require(call.bucket))
-        return xml_answer(documents.private_acl(bucket.owner))
+        return xml_answer(xml.access_control_policy(owner_of(bucket.owner), shapes.CannedAcl.PRIVATE))
 
     async def put_acl(self, call: Call) -> Answer:
         """PutObjectAcl: only what is so already can be granted."""
@@ -258,7 +270,7 @@ class Objects:
         written = await self.write(call, stored, content_type, attributes, condition)
         now = await self._node.head(call.path)
         modified_ms = now.updated_at_ms if now is not None else head.updated_at_ms
-        return xml_answer(documents.copied("CopyObjectResult", written.etag or "", modified_ms, checksum))
+        return xml_answer(xml.copied_object(shapes.Copied(modified_ms, written.etag or "", checksum)))
 
     async def _stored_copy(self, call: Call, source_path: str, head: Head) -> tuple[Stored, Checksum | None]:
         """The source's body where the copy lives: the same parts if that is the same slot, else read and stored."""
