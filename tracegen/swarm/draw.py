@@ -73,7 +73,7 @@ def _workload(chance: random.Random, shape: ClusterShape, duration_s: float) -> 
     per_node = chance.randint(1, max(1, 8 // shape.nodes))
     clients = per_node * shape.nodes
     # with many keys, there is always one that a fault meets untouched
-    keys = chance.randint(1, 6) if chance.random() < 0.85 else chance.randint(20, 60)
+    keys = chance.randint(1, 6) if chance.random() < 0.85 else chance.randint(10, 24)
     hot_keys = chance.randint(0, min(2, keys))
     loop = chance.choice(("open", "closed"))
     answer_ms = 8.0  # about what an operation takes in a cluster that is well

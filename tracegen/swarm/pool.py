@@ -1,7 +1,9 @@
 """Many seeds on many processes, of this machine or of a cluster: bounded work in flight, outcomes as they come."""
 
 import gc
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -9,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Final
 
@@ -98,11 +100,20 @@ def _in_pool(pool: ProcessPoolExecutor, running_max: int, chunks: Iterable[Chunk
 
 
 def begin() -> None:
-    """In a new process: Ctrl-C is for the one that started it; what is imported is never garbage."""
+    """In a new process: Ctrl-C is for the one that started it, whose end is its own; what is imported is no garbage."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     gc.collect()
     gc.freeze()
     gc.disable()
+
+
+def _end_with_parent() -> None:
+    """Also where that one is killed, and could not end its pool."""
+    parent = parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def try_chunk(chunk: Chunk) -> list[Outcome]:

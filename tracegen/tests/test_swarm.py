@@ -1,6 +1,9 @@
 """`tracegen sim`: what it finds, what it keeps, what it prints, and what its exit code says."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,8 @@ from tracegen.cli import app
 from tracegen.swarm import command, trial
 from tracegen.swarm.pool import try_seeds
 from tracegen.swarm.trial import Outcome, try_seed
+
+WAIT_S = 30.0
 
 
 def said(*arguments: str) -> tuple[int, str, str]:
@@ -92,6 +97,24 @@ def test_json_is_all_that_is_printed_on_standard_output(tmp_path: Path, monkeypa
     assert code == 0
     told = json.loads(text)
     assert (told["runs"], told["operations"], told["faults"]) == (1, 200, {"kill": {"struck": 2, "bit": 1}})
+
+
+def test_the_processes_of_a_swarm_end_with_it_however_it_ends(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tracegen", "sim", "--seeds", "1..9999", "--jobs", "2", "--keep", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True) as sim:
+        assert sim.stderr is not None and sim.stderr.readline()  # it is at work
+        sim.kill()
+    end_s = time.monotonic() + WAIT_S
+    while of_session(sim.pid):
+        assert time.monotonic() < end_s, of_session(sim.pid)
+        time.sleep(0.1)
+
+
+def of_session(leader: int) -> list[str]:
+    """The processes of a session that are alive."""
+    listed = subprocess.run(["ps", "-e", "-o", "sess=,stat=,pid="], capture_output=True, text=True, check=True)
+    lines = (line.split() for line in listed.stdout.splitlines())
+    return [pid for session, state, pid in lines if int(session) == leader and not state.startswith("Z")]
 
 
 def test_no_seeds_at_all_is_a_mistake(tmp_path: Path) -> None:
