@@ -9,9 +9,8 @@ import asyncio
 import contextvars
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -109,27 +108,6 @@ class _Work:
             self._future.set_exception(error)
         else:
             self._future.set_result(result)
-
-
-@contextmanager
-def _known_at_once(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """While this lasts, whoever asks for the running loop gets this one.
-
-    asyncio asks the system each time whether this is still the same process: 2,400 times a run, 4 % of it.
-    """
-
-    def running() -> asyncio.AbstractEventLoop:
-        return loop
-
-    named = [(asyncio, "get_running_loop"), (asyncio.events, "get_running_loop"), (asyncio.events, "_get_running_loop")]
-    before = [getattr(module, name) for module, name in named]
-    for module, name in named:
-        setattr(module, name, running)
-    try:
-        yield
-    finally:
-        for (module, name), function in zip(named, before, strict=True):
-            setattr(module, name, function)
 
 
 def _wake(sleeper: "asyncio.Future[None]") -> None:
@@ -255,10 +233,6 @@ class SimLoop(asyncio.BaseEventLoop):
         return None
 
     def _run_once(self) -> None:
-        with _known_at_once(self):
-            self._run_until_stopped()
-
-    def _run_until_stopped(self) -> None:
         """Run what is ready, in order, and what that makes ready; then move the clock to the next timer; and so on."""
         ready, timers = self._ready, self._timers
         while not self._stopping:  # type: ignore[attr-defined]
