@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from impl import logging as logs
-from impl.api.http.edge import Edge, HttpLimits
+from impl.api.http.edge import Edge, HttpLimits, refusal_in_json
 from impl.api.http.listener import Listener, listen
 from impl.api.http.routes import HotRoutes, none_hot
 from impl.api.http.tornado_seam import TornadoSeam
@@ -150,6 +150,7 @@ async def _listen(
         before_bytes=node.flush,
         upgrades={"/internal/v1/rpc": node.rpc},
         request_id_prefix=f"{me.node_id}-{node.node.incarnation}-",
+        refusal=s3.refusal_at_the_edge if settings.s3.enabled else refusal_in_json,
     )
     metrics.watch(edge)
     return await listen(edge, me.bind_addr.host, me.bind_addr.port)

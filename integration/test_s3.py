@@ -472,7 +472,14 @@ def test_what_is_not_offered_says_so_in_xml(s3: Any, nodes: S3Nodes, bucket: str
     assert s3.get_bucket_acl(Bucket=bucket)["Grants"][0]["Permission"] == "FULL_CONTROL"
     for method, path in (("OPTIONS", "/"), ("PATCH", f"/{bucket}/k"), ("POST", "/"), ("GET", "/%zz"), ("GET", "//a")):
         reply = nodes.ask("n1", method, path)
-        assert 400 <= reply.status < 502, (method, path, reply)
+        assert 400 <= reply.status < 502 and reply.body.startswith(b"<?xml"), (method, path, reply)
+
+
+def test_even_the_connection_layer_refuses_in_xml(nodes: S3Nodes) -> None:
+    for path, headers in (("/bucket-x/k", {"Transfer-Encoding": "gzip"}), ("/" + "k" * 9000, {})):
+        reply = nodes.ask("n1", "PUT", path, headers=headers)
+        assert reply.status >= 400 and reply.body.startswith(b"<?xml"), reply
+        assert "error" in nodes.ask("n1", "PUT", "/_" + path, headers=headers).json
 
 
 def test_native_lists_and_reads_never_show_system_paths(nodes: S3Nodes, s3: Any, bucket: str) -> None:

@@ -14,7 +14,7 @@ import structlog
 
 from impl.api.http.body import BodyStream
 from impl.api.http.edge import Edge
-from impl.api.http.exchange import BodyPieces, Operation, Request, answer_to, error_answer
+from impl.api.http.exchange import BodyPieces, Operation, Request, answer_to
 from impl.api.http.parse import RequestReader
 from impl.api.http.render import head_bytes
 from impl.errors import AmberioError, MalformedRequest, Overloaded, RequestTimeout
@@ -146,7 +146,7 @@ class Connection(asyncio.Protocol):
             return
         self._deaf = True
         self._unparsed = b""
-        refused = Request("", "", "", {}, self._edge.next_request_id())
+        refused = Request("", self._reader.path, "", {}, self._edge.next_request_id())
         refused.refusal = error
         refused.keep_alive = False
         self._arrived(refused)
@@ -181,7 +181,7 @@ class Connection(asyncio.Protocol):
         if request.refusal is None and edge.in_flight > edge.limits.requests_max:
             request.refusal = Overloaded("too many requests at once at this node; try again, or use another one")
         if request.refusal is not None:
-            answer = error_answer(request.refusal, request.request_id)
+            answer = edge.refusal(request, request.refusal)
             assert isinstance(answer.body, bytes)
             self.send_head(request, answer.status, answer.headers, answer.length, answer.body)
             self.finish(request, "refused")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from impl.api.http.exchange import Operation, Request
+from impl.api.http.exchange import Answer, Operation, Request, error_answer
+from impl.errors import AmberioError
 
 if TYPE_CHECKING:
     import asyncio
@@ -52,7 +53,13 @@ class TornadoSeam(Protocol):
 
 
 Hot = Callable[[Request], Operation | None]
+Refusal = Callable[[Request, AmberioError], Answer]
 Upgrade = Callable[[Request, "asyncio.Transport", bytes], None]
+
+
+def refusal_in_json(request: Request, error: AmberioError) -> Answer:
+    """The form of errors where no API has another."""
+    return error_answer(error, request.request_id)
 
 
 class Edge:
@@ -60,7 +67,8 @@ class Edge:
 
     `hot` resolves a request that takes the direct path (None: it goes through Tornado). `before_bytes` runs before any
     byte of an answer leaves: the trace events that the answer rests on must be out by then. `upgrades` maps a path to
-    who takes over the transport after an HTTP Upgrade on it.
+    who takes over the transport after an HTTP Upgrade on it. `refusal` is what to answer when this layer itself
+    refuses a request.
     """
 
     def __init__(
@@ -74,6 +82,7 @@ class Edge:
         before_bytes: Callable[[], None],
         upgrades: Mapping[str, Upgrade],
         request_id_prefix: str,
+        refusal: Refusal = refusal_in_json,
     ) -> None:
         self.hot = hot
         self.tornado = tornado
@@ -82,6 +91,7 @@ class Edge:
         self.limits = limits
         self.before_bytes = before_bytes
         self.upgrades = upgrades
+        self.refusal = refusal
         self.connections: set[Connection] = set()
         self.in_flight = 0
         self.draining = False

@@ -72,6 +72,11 @@ class RequestReader:
         return self._request is not None
 
     @property
+    def path(self) -> str:
+        """The path of the request that came last, as far as it came; "" before any."""
+        return self._url.decode("latin-1").partition("?")[0]
+
+    @property
     def stream(self) -> BodyStream | None:
         """The body that is arriving, if it is streamed."""
         return self._stream

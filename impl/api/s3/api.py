@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import structlog
 
-from impl.api.http.exchange import Answer, Operation, Request
+from impl.api.http.exchange import Answer, Operation, Request, error_answer
 from impl.api.http.routes import Route
 from impl.api.node_face import ObjectNode
 from impl.api.s3 import errors
@@ -30,7 +30,7 @@ from impl.errors import AmberioError
 OTHERS: Final = ("/_", "/internal/")
 """How the URLs of the other APIs begin."""
 PATTERN: Final = r"/(?!_|internal/).*"
-METHODS: Final = ("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS")
+METHODS: Final = ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS")
 SUB_RESOURCES: Final = frozenset((
     "accelerate", "acl", "analytics", "append", "attributes", "cors", "delete", "encryption",
     "encryptionConfiguration", "intelligent-tiering", "inventory", "legal-hold", "lifecycle", "location", "logging",
@@ -117,6 +117,12 @@ class S3Api:
             answer = self.refusal(request, error)
         ids = (("x-amz-request-id", request.request_id), ("x-amz-id-2", self._node.node_id))
         return Answer(answer.status, (*ids, *answer.headers), answer.body, answer.length)
+
+    def refusal_at_the_edge(self, request: Request, error: AmberioError) -> Answer:
+        """What the connection layer refuses, in the form of the API that was asked."""
+        if not request.path.startswith("/") or request.path.startswith(OTHERS):
+            return error_answer(error, request.request_id)
+        return self.refusal(request, error)
 
     def refusal(self, request: Request, error: Exception) -> Answer:
         """An error in S3's form."""
