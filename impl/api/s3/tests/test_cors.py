@@ -69,13 +69,22 @@ def test_a_request_is_answered_as_its_preflight_was(rules: list[CorsRule], origi
         assert not any(name.startswith("access-control-") for name, _ in answer)
 
 
-@given(RULES, st.text(st.characters(max_codepoint=255), max_size=20), st.text(st.characters(max_codepoint=255)))
-def test_no_header_of_a_preflight_can_add_a_line_to_the_answer(rules: list[CorsRule], origin: str, names: str) -> None:
+ANY_HEADER = CorsRule(("*",), ("GET",), ("*",))
+
+
+@given(st.text("ab,\r\n\0: é", max_size=9))
+def test_no_header_of_a_preflight_can_add_a_line_to_the_answer(names: str) -> None:
     try:
-        answer = preflight(rules, "http://a.b", "GET", names)
-    except S3Error:
+        answer = preflight([ANY_HEADER], "http://a.b", "GET", names)
+    except CorsForbidden:
         return
-    assert not any(re.search(r"[\r\n\0]", value) for _, value in answer)
+    assert not any(re.search(r"[^ -~]", value) for _, value in answer)
+
+
+def test_names_of_headers_are_the_same_in_any_case() -> None:
+    rule = CorsRule(("*",), ("GET",), ("Authorization", "X-Amz-*"))
+    answer = preflight([rule], "http://a.b", "GET", "AUTHORIZATION,x-amz-DATE")
+    assert ("access-control-allow-headers", "authorization, x-amz-date") in answer
 
 
 EXAMPLE = [
