@@ -81,7 +81,7 @@ def files(folder: Path) -> dict[str, bytes | None]:
 
 
 @pytest.mark.parametrize("guided", [(), ("--guided",)], ids=["drawn", "guided"])
-def test_a_swarm_with_a_worker_killed_midway_comes_to_what_one_process_comes_to(
+def test_a_swarm_with_a_worker_killed_midway_comes_to_what_this_machine_comes_to(
     two_workers: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guided: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr(pool, "CHUNK_SEEDS", 4)
@@ -91,7 +91,7 @@ def test_a_swarm_with_a_worker_killed_midway_comes_to_what_one_process_comes_to(
     arguments = ("--seeds", SEEDS, *guided)
     with two_workers.killed_midway("one"):
         there = swarm(tmp_path / "there", "--cluster", two_workers.address, *arguments)
-    here = swarm(tmp_path / "here", "--jobs", "1", *arguments)
+    here = swarm(tmp_path / "here", "--jobs", "2", *arguments)
     assert there == here
     assert here[0] == 0 and here[1]["runs"] == 8 and len(here[1]["failures"]) > 3
     # what is kept is here, and the same to the byte

@@ -6,7 +6,6 @@ A chunk may be tried twice, when the worker that has it dies: nothing is kept th
 import io
 import shutil
 import tempfile
-import threading
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import msgspec
 from checker.dask_cluster import Call, DaskCluster, connect
 from checker.errors import CannotCheck
 from tracegen.errors import HarnessError
+from tracegen.swarm.child import call_in_child
 from tracegen.swarm.pool import Chunk, TryChunks, try_chunk
 from tracegen.swarm.trial import IN_MEMORY, Outcome
 
@@ -27,9 +27,6 @@ SAME_EVERYWHERE: Final = ("impl", "tracegen", "checker")
 
 Packed = bytes
 """A run directory as a ZIP archive; nothing if the run was not kept."""
-
-_one_at_a_time = threading.Lock()
-"""A simulation needs a process for itself: it decides when garbage is collected."""
 
 
 @contextmanager
@@ -48,16 +45,16 @@ def _try_there(cluster: DaskCluster, chunks: Iterable[Chunk]) -> Iterator[list[O
     def calls() -> Iterator[Call[list[tuple[Outcome, Packed]]]]:
         for chunk in chunks:
             keeps.update(dict.fromkeys(chunk.seeds, chunk.keep))
-            yield Call(f"seeds {chunk.seeds[0]} to {chunk.seeds[-1]}", try_packed, (chunk,))
+            yield Call(f"seeds {chunk.seeds[0]} to {chunk.seeds[-1]}", call_in_child, (try_packed, chunk))
 
     for packed in cluster.each(calls()):
         yield [_kept(outcome, archive, keeps.pop(outcome.seed)) for outcome, archive in packed]
 
 
 def try_packed(chunk: Chunk) -> list[tuple[Outcome, Packed]]:
-    """On a worker: try the seeds, and pack what is kept."""
+    """On a worker's machine: try the seeds, and pack what is kept."""
     room = IN_MEMORY if IN_MEMORY.is_dir() else None
-    with _one_at_a_time, tempfile.TemporaryDirectory(prefix="amberio-kept-", dir=room) as keep:
+    with tempfile.TemporaryDirectory(prefix="amberio-kept-", dir=room) as keep:
         outcomes = try_chunk(replace(chunk, keep=Path(keep)))
         return [
             (msgspec.structs.replace(outcome, kept=""), _pack(Path(outcome.kept)) if outcome.kept else b"")

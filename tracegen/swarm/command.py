@@ -67,10 +67,9 @@ def sim_command(
     runs/sim/17/scenario.toml --backend sim` repeats one.
 
     With --cluster, the seeds go to a Dask cluster: `dask scheduler`, and `dask
-    worker ADDRESS --nworkers -1 --nthreads 1` on each machine, all with this
-    same Amberio and `distributed` installed. What a worker had that dies, another
-    does again; the outcomes are the same. Runs that are kept come here, and TLC
-    judges them here.
+    worker ADDRESS` on each machine, all with this same Amberio and `distributed`
+    installed. What a worker had that dies, another does again; the outcomes are
+    the same. Runs that are kept come here, and TLC judges them here.
 
     \b
     Example: tracegen sim --seeds 1..2000 --jobs 2
