@@ -22,12 +22,16 @@ class Operation(msgspec.Struct, eq=False):
 
 
 class Decided:
-    """What is chosen; `writes` has, for each generation, the write that made it."""
+    """What is chosen; `writes` has, for each generation, the write that made it.
+
+    `told_generation` is the highest that any client was told, `in_doubt` how many were told that nobody knows.
+    """
 
     def __init__(self, write_quorum: int) -> None:
         self.write_quorum = write_quorum
         self.writes: dict[int, Applied] = {}
         self.told_generation = 0
+        self.in_doubt = 0
         self._proposed: dict[Ballot, Head | None] = {}
         self._votes: dict[Ballot, set[str]] = {}
         self._chosen: dict[Ballot, Head | None] = {}
@@ -99,6 +103,7 @@ class Decided:
     def fail(self, operation: Operation, outcome: Literal["failed", "unknown"]) -> None:
         """A coordinator gives up; `failed`: it says that certainly nothing was written."""
         write_id = operation.change.write_id
+        self.in_doubt += outcome == "unknown"
         if outcome == "failed" and write_id is not None and write_id not in self._asked_twice:
             assert write_id not in {applied.write_id for applied in self.writes.values()}
             self._impossible.add(write_id)

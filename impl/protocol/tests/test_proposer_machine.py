@@ -95,11 +95,14 @@ class ProposerMachine(RuleBasedStateMachine):
         """Perhaps so much that a head forgets what came before, though somebody still waits for that."""
         self.floods += 1
         node = self.node(turn)
+        self.cluster.give_up(node)
+        in_doubt = self.decided.in_doubt
         for _ in range(count):
             self.ask(turn, CHANGES[0], [])
             for _ in self.cluster.group.nodes:  # one attempt may learn no more than one replica's promise
                 self.cluster.try_again(node)
             assert self.cluster.coordinators[node].operation is None, "what nobody disturbs is done"
+            assert self.decided.in_doubt == in_doubt, "what nobody disturbs is not in doubt"
 
     @rule(target=in_flight, turn=turns, fates=fates)
     def read(self, turn: int, fates: list[Fate]) -> Sent:

@@ -83,29 +83,43 @@ def unbodied(register: Register) -> Register:
 
 
 class Burst:
-    """Steps asked for at once. `heard` has their answers as they came, while there was anybody to hear them."""
+    """Steps asked for at once, and a read of each path after them; what finds no room is asked for once more.
 
-    def __init__(self, asked: list[Step], is_dead: Callable[[], bool]) -> None:
-        self.asked = asked
+    `heard` has the answers as they came, while there was anybody to hear them.
+    """
+
+    def __init__(self, asked: list[Step], store: RegisterStore, is_dead: Callable[[], bool]) -> None:
+        self.asked = [*asked, *(Step(path, "read", 0, 0) for path in sorted({step.path for step in asked}))]
         self.heard: list[tuple[Step, Answer]] = []
+        self._store = store
         self._is_dead = is_dead
-        self._left = len(asked)
+        self._left = len(self.asked)
+        self._may_ask_again = len(asked)
         self._over = asyncio.get_running_loop().create_future()
 
-    async def run(self, store: RegisterStore) -> None:
-        for step in self.asked:
-            hear = partial(self._hear, step)
-            if step.what == "read":
-                store.read_then(step.path, hear)
-            else:
-                store.apply_then(step.path, slot_of(step.path), step.decide, hear)
+    async def run(self) -> None:
+        for step in list(self.asked):
+            self._ask(step)
         if self._left:
             await asyncio.wait_for(self._over, WAIT_S)
+
+    def _ask(self, step: Step) -> None:
+        hear = partial(self._hear, step)
+        if step.what == "read":
+            self._store.read_then(step.path, hear)
+        else:
+            self._store.apply_then(step.path, slot_of(step.path), step.decide, hear)
 
     def _hear(self, step: Step, answer: Answer) -> None:
         if not self._is_dead():
             self.heard.append((step, answer))
         self._left -= 1
+        if isinstance(answer, DiskFull) and self._may_ask_again:
+            self._may_ask_again -= 1
+            again = msgspec.structs.replace(step)
+            self.asked.append(again)
+            self._left += 1
+            self._ask(again)
         if not self._left and not self._over.done():
             self._over.set_result(None)
 
@@ -223,7 +237,8 @@ class StorageMachine(RuleBasedStateMachine):
         whole = self.parts_kept.get(key)
         assert self.part(key) == (PARTS[key] if whole else NeverWritten if whole is None else BadBytes)
         if not whole:
-            self.parts_kept.pop(key, None)  # what has rotted is moved aside
+            assert self.part(key) == NeverWritten, "what has rotted is moved aside"
+            self.parts_kept.pop(key, None)
 
     @rule(key=keys)
     def rot(self, key: Key) -> None:
@@ -310,8 +325,8 @@ class StorageMachine(RuleBasedStateMachine):
 
     def play(self, asked: list[Step]) -> Burst:
         async def run() -> Burst:
-            burst = Burst(asked, lambda: self.disk.is_dead)
-            await burst.run(self.store)
+            burst = Burst(asked, self.store, lambda: self.disk.is_dead)
+            await burst.run()
             return burst
 
         return self.runner.run(run())
