@@ -19,10 +19,13 @@ _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_.~/-]+")
 
 
 def canonical_path(path: str) -> str:
-    """A path as it came (percent-encoded, each character one byte) with everything encoded but unreserved and `/`."""
+    """A path as it came (percent-encoded, each character one byte) with everything encoded but unreserved and `/`.
+
+    A `+` is a space, as where the key is read (`names.decode_path`): else a signature for one would do for the other.
+    """
     if _PLAIN_PATH.fullmatch(path):
         return path
-    return quote(unquote_to_bytes(path.encode("latin-1")), safe="/") or "/"
+    return quote(unquote_to_bytes(path.replace("+", " ").encode("latin-1")), safe="/") or "/"
 
 
 def canonical_pairs(query: str) -> Pairs:

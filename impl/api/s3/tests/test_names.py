@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from impl.api.s3 import names
+from impl.api.s3.auth.canonical import canonical_path
 from impl.api.s3.errors import InvalidArgument, InvalidBucketName, InvalidURI, KeyTooLongError
 from impl.api.s3.names import CopySource, Target
 
@@ -51,6 +52,15 @@ def test_no_path_and_no_header_is_met_with_a_surprise(text: str) -> None:
             ask()
         except (InvalidURI, InvalidBucketName, InvalidArgument, KeyTooLongError):
             pass
+
+
+@given(st.text("a+% 2bB/=é\xe9.", max_size=12) | KEYS.map(quote))
+def test_the_key_that_is_asked_for_is_the_one_that_was_signed(path: str) -> None:
+    try:
+        key = names.decode_path(path)
+    except InvalidURI:
+        return
+    assert canonical_path("/" + path) == quote("/" + key, safe="/")
 
 
 @given(st.text("ab-.0x", max_size=12) | st.from_regex(r"[a-z0-9.-]{3,63}", fullmatch=True))
