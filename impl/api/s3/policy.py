@@ -14,8 +14,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from impl.api.s3.actions import ON_BUCKETS, ON_OBJECTS, OWNERS_ALWAYS, PUBLIC_READS
-from impl.api.s3.conditions import Condition, Context, condition
 from impl.api.s3.errors import MalformedPolicy
+from impl.api.s3.policy_conditions import Condition, Context, condition
 from impl.api.s3.shapes import CannedAcl
 from impl.api.s3.wildcards import PATTERN_CHARS_MAX, matches
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impl.api.s3.conditions import KEYS, Asked, context
 from impl.api.s3.errors import MalformedPolicy
 from impl.api.s3.policy import Asks, Decision, is_allowed, parse, resource_of
+from impl.api.s3.policy_conditions import KEYS, Asked, context
 from impl.api.s3.shapes import CannedAcl
 from impl.api.s3.wildcards import matches
 
