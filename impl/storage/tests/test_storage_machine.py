@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -20,7 +20,7 @@ import apsw
 import msgspec
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from impl.errors import AmberioError, BadBytes, ConfigError, DigestMismatch, DiskFull, InternalError, NeverWritten
 from impl.model import VIRGIN, Ballot, Register
@@ -32,7 +32,7 @@ from impl.storage.layout import Layout
 from impl.storage.parts import PartStore
 from impl.storage.registers import Committed, RegisterStore
 from impl.storage.tests.power import PoweredDisk, Trouble
-from impl.storage.tests.rig import CACHE_BYTES, WAIT_S, Remembering, accepting, limit_pages, preparing
+from impl.storage.tests.rig import CACHE_BYTES, WAIT_S, Remembering, accepting, disk_stalled, limit_pages, preparing
 
 MEMORY: Final = Path("/dev/shm")
 QUICK: Final = MEMORY if os.access(MEMORY, os.W_OK) else None
@@ -62,11 +62,13 @@ class Step(msgspec.Struct, frozen=True):
 
 STEPS: Final = st.builds(
     Step,
-    st.sampled_from(PATHS),
+    st.sampled_from((*PATHS[:2] * 3, *PATHS)),
     st.sampled_from(("accept", "accept", "prepare", "read")),
     st.integers(1, 20),
     st.integers(0, len(BODIES) - 1),
 )
+troubles = st.sampled_from(("power cut", "kill", "fsync fails"))
+seeds = st.integers(0, 1 << 16)
 Key = tuple[int, str]
 keys = st.sampled_from(list(PARTS))
 Answer = Committed | Register | AmberioError
@@ -83,27 +85,39 @@ def unbodied(register: Register) -> Register:
 
 
 class Burst:
-    """Steps asked for at once, and a read of each path after them; what finds no room is asked for once more.
+    """Steps asked for at once, then a read of each of their paths; what finds no room is asked for once more.
 
     `heard` has the answers as they came, while there was anybody to hear them.
     """
 
     def __init__(self, asked: list[Step], store: RegisterStore, is_dead: Callable[[], bool]) -> None:
-        self.asked = [*asked, *(Step(path, "read", 0, 0) for path in sorted({step.path for step in asked}))]
+        self.asked = asked
         self.heard: list[tuple[Step, Answer]] = []
         self._store = store
         self._is_dead = is_dead
-        self._left = len(self.asked)
+        self._unanswered: set[int] = set()
         self._may_ask_again = len(asked)
-        self._over = asyncio.get_running_loop().create_future()
+        self._over = asyncio.Event()
 
-    async def run(self) -> None:
-        for step in list(self.asked):
-            self._ask(step)
-        if self._left:
-            await asyncio.wait_for(self._over, WAIT_S)
+    async def run(self, stall: AbstractContextManager[None]) -> None:
+        """The reads are asked for when all steps are decided; while the disk stalls, if it does, none is durable."""
+        reads = [Step(path, "read", 0, 0) for path in sorted({step.path for step in self.asked})]
+        with stall:
+            for step in self.asked:
+                self._ask(step)
+            while self._store.queued[0] < sum(step.what != "read" for step in self._open()):  # noqa: ASYNC110
+                await asyncio.sleep(0)  # cold reads come back one by one, and nobody tells
+            for step in reads:
+                self._ask(step)
+        while self._unanswered:
+            self._over.clear()
+            await asyncio.wait_for(self._over.wait(), WAIT_S)
+
+    def _open(self) -> list[Step]:
+        return [step for step in self.asked if id(step) in self._unanswered]
 
     def _ask(self, step: Step) -> None:
+        self._unanswered.add(id(step))
         hear = partial(self._hear, step)
         if step.what == "read":
             self._store.read_then(step.path, hear)
@@ -113,15 +127,13 @@ class Burst:
     def _hear(self, step: Step, answer: Answer) -> None:
         if not self._is_dead():
             self.heard.append((step, answer))
-        self._left -= 1
+        self._unanswered.discard(id(step))
         if isinstance(answer, DiskFull) and self._may_ask_again:
             self._may_ask_again -= 1
             again = msgspec.structs.replace(step)
             self.asked.append(again)
-            self._left += 1
             self._ask(again)
-        if not self._left and not self._over.done():
-            self._over.set_result(None)
+        self._over.set()
 
 
 class Telling(Remembering):
@@ -152,10 +164,27 @@ class StorageMachine(RuleBasedStateMachine):
         self.incarnation = 0
         self.is_open = False
 
-    @initialize(cache_bytes=st.sampled_from((0, CACHE_BYTES)), log_pages_max=st.sampled_from((3, 20, None)))
-    def begin(self, cache_bytes: int, log_pages_max: int | None) -> None:
+    @initialize(
+        cache_bytes=st.sampled_from((0, CACHE_BYTES)),
+        log_pages_max=st.sampled_from((3, 20, None)),
+        asked=st.lists(STEPS, min_size=1, max_size=8),
+        trouble=troubles,
+        after_writes=st.integers(0, 30),
+        seed=seeds,
+    )
+    def begin(
+        self,
+        cache_bytes: int,
+        log_pages_max: int | None,
+        asked: list[Step],
+        trouble: Trouble,
+        after_writes: int,
+        seed: int,
+    ) -> None:
+        """Each walk has had trouble once; most of them only later again."""
         self.cache_bytes, self.log_pages_max = cache_bytes, log_pages_max
         self.runner.run(self.open())
+        self.run_into_trouble(trouble, asked, after_writes, seed, None, stalls=False)
 
     def teardown(self) -> None:
         with suppress(apsw.IOError):
@@ -167,14 +196,13 @@ class StorageMachine(RuleBasedStateMachine):
 
     # -- registers
 
-    @rule(asked=st.lists(STEPS, min_size=1, max_size=8))
-    def take_steps(self, asked: list[Step]) -> None:
-        assert not self.settle(self.play(asked))
+    @rule(asked=st.lists(STEPS, min_size=1, max_size=8), stalls=st.booleans(), is_traced=st.booleans())
+    def take_steps(self, asked: list[Step], stalls: bool, is_traced: bool) -> None:
+        assert not self.settle(self.play(asked, stalls))
         self.check()
-
-    @rule(asked=STEPS)
-    def take_a_step(self, asked: Step) -> None:
-        self.take_steps([asked])
+        if is_traced:  # what was published has its line, and the next commit may forget it
+            self.traced = max((number for number, _ in self.tracer.durable), default=0)
+            self.store.prune_events(self.traced)
 
     @rule(
         prefix=st.sampled_from(("", "a", "a/", "b", "\U0001f600", "z")),
@@ -204,12 +232,6 @@ class StorageMachine(RuleBasedStateMachine):
         assert first > self.rounds, "a round is given out once"
         self.rounds = first + count - 1
 
-    @rule()
-    def write_the_trace(self) -> None:
-        """What was published has its line: the next commit may forget it."""
-        self.traced = max((number for number, _ in self.tracer.durable), default=0)
-        self.store.prune_events(self.traced)
-
     # -- parts
 
     @rule(key=keys, at_once=st.integers(1, 3))
@@ -218,19 +240,16 @@ class StorageMachine(RuleBasedStateMachine):
             chunks = [PARTS[key][:7], PARTS[key][7:]]
             return await asyncio.gather(*(self.parts.put(*key, chunks) for _ in range(at_once)))
 
-        reused = self.runner.run(put())
-        assert all(reused) if self.parts_kept.get(key) else not all(reused)
-        self.parts_kept[key] = True
-
-    @rule(key=keys)
-    def put_other_bytes(self, key: Key) -> None:
-        async def put() -> bool:
+        async def put_other_bytes() -> bool:
             try:
                 return await self.parts.put(*key, [PARTS[key], b"!"])
             except DigestMismatch:
                 return False
 
-        assert not self.runner.run(put())
+        assert not self.runner.run(put_other_bytes())
+        reused = self.runner.run(put())
+        assert all(reused) if self.parts_kept.get(key) else not all(reused)
+        self.parts_kept[key] = True
 
     @rule(key=keys)
     def get_a_part(self, key: Key) -> None:
@@ -240,11 +259,15 @@ class StorageMachine(RuleBasedStateMachine):
             assert self.part(key) == NeverWritten, "what has rotted is moved aside"
             self.parts_kept.pop(key, None)
 
-    @rule(key=keys)
-    def rot(self, key: Key) -> None:
-        if PARTS[key] and self.parts_kept.get(key):
-            self.disk.rot(Layout(self.directory).parts(key[0]) / key[1])
-            self.parts_kept[key] = False
+    @precondition(lambda self: any(PARTS[key] for key, whole in self.parts_kept.items() if whole))
+    @rule(data=st.data(), is_read=st.booleans())
+    def rot(self, data: st.DataObject, is_read: bool) -> None:
+        whole = sorted(key for key, whole in self.parts_kept.items() if whole and PARTS[key])
+        key = data.draw(st.sampled_from(whole))
+        self.disk.rot(Layout(self.directory).parts(key[0]) / key[1])
+        self.parts_kept[key] = False
+        if is_read:
+            self.get_a_part(key)
 
     # -- what happens to the process and its disk
 
@@ -254,24 +277,25 @@ class StorageMachine(RuleBasedStateMachine):
         self.runner.run(self.open())
         self.check()
 
-    @rule(asked=st.lists(STEPS, min_size=1, max_size=8), more_pages=st.integers(0, 3))
-    def fill_the_disk(self, asked: list[Step], more_pages: int) -> None:
+    @rule(asked=st.lists(STEPS, min_size=1, max_size=8), more_pages=st.integers(0, 3), stalls=st.booleans())
+    def fill_the_disk(self, asked: list[Step], more_pages: int, stalls: bool) -> None:
         """A group that finds no room is not there, nor is what was decided on top of it; then there is room again."""
         self.runner.run(self.limit(more_pages))
-        refused = self.settle(self.play(asked))
+        refused = self.settle(self.play(asked, stalls))
         self.runner.run(self.limit(1 << 20))
         assert all(isinstance(error, DiskFull) for error in refused)
         self.check()
 
     @rule(
-        trouble=st.sampled_from(("power cut", "kill", "fsync fails")),
+        trouble=troubles,
         asked=st.lists(STEPS, max_size=8),
         after_writes=st.integers(0, 30),
-        seed=st.integers(0, 1 << 16),
+        seed=seeds,
         key=st.one_of(st.none(), keys),
+        stalls=st.booleans(),
     )
     def run_into_trouble(
-        self, trouble: Trouble, asked: list[Step], after_writes: int, seed: int, key: Key | None
+        self, trouble: Trouble, asked: list[Step], after_writes: int, seed: int, key: Key | None, stalls: bool
     ) -> None:
         self.disk.strike(trouble, after_writes, seed)
         if key is not None:
@@ -279,7 +303,7 @@ class StorageMachine(RuleBasedStateMachine):
             if not self.disk.is_dead:
                 self.parts_kept[key] = True
         before = dict(self.kept)
-        burst = self.play(asked)
+        burst = self.play(asked, stalls)
         refused = self.settle(burst)
         assert all(isinstance(error, InternalError) for error in refused)
         assert self.store.failed.is_set() or not refused, "who cannot know what is durable stops"
@@ -323,10 +347,10 @@ class StorageMachine(RuleBasedStateMachine):
             self.store._writer._thread, limit_pages, self.store, more_pages
         )
 
-    def play(self, asked: list[Step]) -> Burst:
+    def play(self, asked: list[Step], stalls: bool) -> Burst:
         async def run() -> Burst:
-            burst = Burst(asked, self.store, lambda: self.disk.is_dead)
-            await burst.run()
+            burst = Burst(list(asked), self.store, lambda: self.disk.is_dead)
+            await burst.run(disk_stalled(self.directory) if stalls else nullcontext())
             return burst
 
         return self.runner.run(run())
@@ -358,13 +382,16 @@ class StorageMachine(RuleBasedStateMachine):
                 assert answer in published[step.path], "nobody sees a state before it is on disk"
         return refused
 
+    def register(self, path: str) -> Register:
+        """The published register; a database that cannot be read is no answer."""
+        try:
+            return self.runner.run(self.store.read(path))
+        except InternalError as error:
+            raise AssertionError("what is left is a database") from error
+
     def check(self) -> None:
         """What is kept is what is read."""
-
-        async def read() -> dict[str, Register]:
-            return {path: await self.store.read(path) for path in PATHS}
-
-        assert self.runner.run(read()) == {path: self.kept.get(path, VIRGIN) for path in PATHS}
+        assert {path: self.register(path) for path in PATHS} == {path: self.kept.get(path, VIRGIN) for path in PATHS}
 
     def check_parts(self) -> None:
         for key, whole in self.parts_kept.items():
@@ -388,7 +415,7 @@ class StorageMachine(RuleBasedStateMachine):
             for step in burst.asked:
                 if step.path == path and step.what != "read":
                     chain.append(step.decide(chain[-1]).register)
-            left = self.runner.run(self.store.read(path))
+            left = self.register(path)
             heard = [self.kept.get(path, VIRGIN)]
             heard += [got for step, got in burst.heard if step.path == path and isinstance(got, Register)]
             assert left in chain, "nothing is there that nobody asked for"
@@ -428,7 +455,7 @@ class StorageMachine(RuleBasedStateMachine):
 
 
 def test_what_was_acknowledged_is_there_whatever_happens_to_process_and_disk() -> None:
-    walk(StorageMachine, examples=50, steps=40)
+    walk(StorageMachine, examples=80, steps=40)
 
 
 @pytest.mark.parametrize("mutant", [name for name, said in MUTANTS.items() if "/storage/" in said.where])
