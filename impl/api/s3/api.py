@@ -17,6 +17,7 @@ from impl.api.s3 import errors
 from impl.api.s3.auth import Verified, Verifier
 from impl.api.s3.buckets import Buckets
 from impl.api.s3.call import Call, bare_names, query_arguments, xml_answer
+from impl.api.s3.configuration import Configuration
 from impl.api.s3.credentials import Credentials
 from impl.api.s3.errors import AccessDenied, CorsForbidden, MethodNotAllowed, NotImplementedByS3, S3Error
 from impl.api.s3.lists import Lists
@@ -59,6 +60,7 @@ class S3Api:
         self._clock = clock
         self._verifier = Verifier(credentials or Credentials(()), settings.region, settings.simple_keys)
         self._buckets = Buckets(node, clock, settings.region)
+        self._configuration = Configuration(node, self._buckets, clock)
         self._objects = Objects(node, self._buckets)
         self._lists = Lists(node, self._buckets)
         self._multipart = Multipart(node, self._buckets, self._objects, clock)
@@ -71,6 +73,7 @@ class S3Api:
 
     def _table(self) -> dict[Place, Handle]:
         buckets, objects, lists, multipart = self._buckets, self._objects, self._lists, self._multipart
+        configuration = self._configuration
         table: dict[Place, Handle] = {
             ("GET", "service", ""): buckets.list,
             ("PUT", "bucket", ""): buckets.create,
@@ -79,7 +82,8 @@ class S3Api:
             ("GET", "bucket", ""): lists.objects,
             ("GET", "bucket", "versions"): lists.versions,
             ("GET", "bucket", "location"): buckets.location,
-            ("GET", "bucket", "versioning"): buckets.versioning,
+            ("GET", "bucket", "versioning"): configuration.versioning,
+            ("PUT", "bucket", "versioning"): configuration.put_versioning,
             ("GET", "bucket", "acl"): buckets.acl,
             ("PUT", "bucket", "acl"): buckets.put_acl,
             ("POST", "bucket", "delete"): objects.delete_many,

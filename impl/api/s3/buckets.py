@@ -1,15 +1,15 @@
 """Buckets: each is a register at a system path, so that making and deleting one is as exact as any other write.
 
-What a list of buckets shows is in the head's attributes; the body is for what is only wanted with the bucket itself.
+How a bucket is kept in its register is `bucket.py`, what its owner configures `configuration.py`.
 """
 
 from typing import Final
 
-import msgspec
-
 from impl.api.http.exchange import Answer
 from impl.api.node_face import ObjectNode
+from impl.api.s3 import bucket as registers
 from impl.api.s3 import listing, metadata, shapes, xml, xml_requests
+from impl.api.s3.bucket import START, Bucket
 from impl.api.s3.call import Call, object_path, owner_of, xml_answer
 from impl.api.s3.errors import (
     BucketAlreadyExists,
@@ -23,25 +23,13 @@ from impl.api.s3.errors import (
     OperationAborted,
 )
 from impl.doors import Clock
-from impl.model import SYSTEM_START, Attributes, Head, Stored
+from impl.model import Stored
 from impl.protocol.change import Condition
 
-START: Final = SYSTEM_START + "b/"
-"""What the paths of buckets' registers begin with."""
 RESERVED: Final = frozenset({"internal"})
 """Names whose URLs belong to another API."""
 BUCKETS_AT_ONCE_MAX: Final = 1000
 _ABSENT: Final = Condition("absent")
-
-
-class Bucket(msgspec.Struct, frozen=True):
-    """A bucket. `owner` is the access key id that made it ("" for nobody known), `etag` is that of its register."""
-
-    name: str
-    created_ms: int
-    owner: str
-    region: str
-    etag: str
 
 
 class Buckets:
@@ -54,10 +42,10 @@ class Buckets:
 
     async def require(self, name: str) -> Bucket:
         """The bucket of this name, as of now. Raises NoSuchBucket."""
-        head = await self._node.head(START + name)
+        head = await self._node.head(registers.path_of(name))
         if head is None or head.deleted:
             raise NoSuchBucket(BucketName=name)
-        return _bucket(name, head)
+        return registers.of_head(name, head)
 
     async def create(self, call: Call) -> Answer:
         """CreateBucket. Raises BucketAlreadyOwnedByYou and BucketAlreadyExists for one that is there."""
@@ -77,14 +65,14 @@ class Buckets:
                 f"was sent to; this cluster is {self._region}."
             )
         owner = call.verified.identity.access_key_id
-        bucket = Bucket(name, self._clock.now_ms(), owner, self._region, "")
+        bucket = Bucket(name, self._clock.now_ms(), owner, self._region)
         written = await self._node.write(
-            START + name,
+            registers.path_of(name),
             Stored(b"", (), 0, f"{bucket.created_ms:x}-{call.request.request_id}"),
             condition=_ABSENT,
             write_id=call.write_id,
             content_type="",
-            attributes=_attributes(bucket),
+            attributes=registers.attributes(bucket),
         )
         if written.outcome == "refused":
             raise await self._there_already(name, owner)
@@ -132,7 +120,7 @@ class Buckets:
                 None if after is None else START + after,
                 False,
             )
-            buckets += [_bucket(path.removeprefix(START), head) for path, head in page.items]
+            buckets += [registers.of_head(path.removeprefix(START), head) for path, head in page.items]
             after = None if page.next_after is None else page.next_after.removeprefix(START)
             if after is None or most is not None:
                 break
@@ -147,11 +135,6 @@ class Buckets:
         region = (await self.require(call.bucket)).region
         return xml_answer(xml.location_constraint(region))
 
-    async def versioning(self, call: Call) -> Answer:
-        """GetBucketVersioning: it was never enabled."""
-        await self.require(call.bucket)
-        return xml_answer(xml.versioning_configuration(None))
-
     async def acl(self, call: Call) -> Answer:
         """GetBucketAcl: private to its owner."""
         bucket = await self.require(call.bucket)
@@ -164,12 +147,3 @@ class Buckets:
             raise NotImplementedByS3("Only canned ACLs are understood; grant with a bucket policy.")
         await self.require(call.bucket)
         return Answer(200)
-
-
-def _attributes(bucket: Bucket) -> Attributes:
-    return (("created-ms", str(bucket.created_ms)), ("owner", bucket.owner), ("region", bucket.region))
-
-
-def _bucket(name: str, head: Head) -> Bucket:
-    kept = dict(head.attributes)
-    return Bucket(name, int(kept["created-ms"]), kept["owner"], kept["region"], head.etag or "")
