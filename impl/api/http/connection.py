@@ -49,11 +49,16 @@ class Connection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._progress_s = edge.now_s
         self._unsent_bytes = 0
+        self._source_ip = ""
+        self._is_tls = False
 
     # -- called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # a stream protocol gets a Transport
+        peer = transport.get_extra_info("peername")
+        self._source_ip = str(peer[0]) if isinstance(peer, tuple) and peer else ""
+        self._is_tls = transport.get_extra_info("ssl_object") is not None
         crowded = len(self._edge.connections) >= self._edge.limits.connections_max
         self._edge.connections.add(self)
         if crowded:
@@ -174,6 +179,7 @@ class Connection(asyncio.Protocol):
 
     def _start(self, request: Request) -> None:
         edge = self._edge
+        request.source_ip, request.is_tls = self._source_ip, self._is_tls
         self._current = request
         self._started_s = edge.clock.monotonic_s()
         self._status = self._sent_bytes = 0

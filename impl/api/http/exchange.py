@@ -27,11 +27,14 @@ class Request:
 
     A header that came twice has its values joined by "," (RFC 9110 section 5.3): so SigV4 signs it, and S3 keeps
     metadata. `body` is bytes when it was small and its length announced (all of it is here already), else a stream.
-    `refusal` is set instead of all that when the connection layer itself must refuse the request; the connection is
-    closed after the answer.
+    `source_ip` is the address at the other end of the connection, "" where that has none. `refusal` is set instead of
+    all that when the connection layer itself must refuse the request; the connection is closed after the answer.
     """
 
-    __slots__ = ("body", "headers", "keep_alive", "method", "path", "query", "refusal", "request_id", "version")
+    __slots__ = (
+        "body", "headers", "is_tls", "keep_alive", "method", "path", "query", "refusal", "request_id", "source_ip",
+        "version",
+    )  # fmt: skip
 
     def __init__(self, method: str, path: str, query: str, headers: dict[bytes, bytes], request_id: str) -> None:
         self.method = method
@@ -43,6 +46,8 @@ class Request:
         self.keep_alive = True
         self.body: bytes | BodyStream = b""
         self.refusal: AmberioError | None = None
+        self.source_ip = ""
+        self.is_tls = False
 
     def header(self, name: bytes) -> str | None:
         """The value of a header (lower-case name), or None."""
