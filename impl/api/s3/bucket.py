@@ -22,6 +22,7 @@ _OWNER: Final = "owner"
 _REGION: Final = "region"
 _VERSIONING: Final = "versioning"
 _ACL: Final = "acl"
+_CREATION_ID: Final = "creation-id"
 
 
 class Documents(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -38,7 +39,7 @@ NO_DOCUMENTS: Final = Documents()
 class Bucket(msgspec.Struct, frozen=True):
     """A bucket. `owner` is the access key id that made it ("" for nobody known), `etag` is that of its register.
 
-    `versioning` is "" until it is first set.
+    `versioning` is "" until it is first set. `creation_id` tells it from all that had the name before, or will have it.
     """
 
     name: str
@@ -49,10 +50,11 @@ class Bucket(msgspec.Struct, frozen=True):
     versioning: Versioning = ""
     acl: CannedAcl = CannedAcl.PRIVATE
     documents: Documents = NO_DOCUMENTS
+    creation_id: str = ""
 
     def is_same(self, other: "Bucket") -> bool:
         """Is the other this bucket, at whatever time? One that was deleted and made again is not."""
-        return (self.name, self.created_ms, self.owner) == (other.name, other.created_ms, other.owner)
+        return (self.name, self.creation_id) == (other.name, other.creation_id)
 
 
 def path_of(name: str) -> str:
@@ -72,12 +74,18 @@ def of_head(name: str, head: Head) -> Bucket:
         msgspec.convert(kept.get(_VERSIONING, ""), Versioning),
         CannedAcl(kept.get(_ACL, CannedAcl.PRIVATE)),
         msgspec.json.decode(head.body, type=Documents) if head.body else NO_DOCUMENTS,
+        kept[_CREATION_ID],
     )
 
 
 def attributes(bucket: Bucket) -> Attributes:
     """What of a bucket is kept in its head's attributes."""
-    said: Attributes = ((_CREATED, str(bucket.created_ms)), (_OWNER, bucket.owner), (_REGION, bucket.region))
+    said: Attributes = (
+        (_CREATED, str(bucket.created_ms)),
+        (_OWNER, bucket.owner),
+        (_REGION, bucket.region),
+        (_CREATION_ID, bucket.creation_id),
+    )
     if bucket.versioning:
         said += ((_VERSIONING, bucket.versioning),)
     if bucket.acl is not CannedAcl.PRIVATE:

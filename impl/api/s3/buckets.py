@@ -10,17 +10,16 @@ from impl.api.node_face import ObjectNode
 from impl.api.s3 import bucket as registers
 from impl.api.s3 import listing, metadata, shapes, xml, xml_requests
 from impl.api.s3.bucket import START, Bucket
-from impl.api.s3.call import Call, object_path, owner_of, xml_answer
+from impl.api.s3.bucket_guard import BucketGuard
+from impl.api.s3.call import Call, owner_of, xml_answer
 from impl.api.s3.errors import (
     BucketAlreadyExists,
     BucketAlreadyOwnedByYou,
-    BucketNotEmpty,
     IllegalLocationConstraintException,
     InvalidArgument,
     InvalidBucketName,
     NoSuchBucket,
     NotImplementedByS3,
-    OperationAborted,
 )
 from impl.doors import Clock
 from impl.model import Stored
@@ -36,6 +35,7 @@ class Buckets:
     """The buckets of the cluster, and the operations on them."""
 
     def __init__(self, node: ObjectNode, clock: Clock, region: str) -> None:
+        self.guard = BucketGuard(node)
         self._node = node
         self._clock = clock
         self._region = region
@@ -65,10 +65,12 @@ class Buckets:
                 f"was sent to; this cluster is {self._region}."
             )
         owner = call.verified.identity.access_key_id
-        bucket = Bucket(name, self._clock.now_ms(), owner, self._region)
+        now_ms = self._clock.now_ms()
+        creation_id = f"{now_ms:x}-{call.request.request_id}"
+        bucket = Bucket(name, now_ms, owner, self._region, creation_id=creation_id)
         written = await self._node.write(
             registers.path_of(name),
-            Stored(b"", (), 0, f"{bucket.created_ms:x}-{call.request.request_id}"),
+            Stored(b"", (), 0, creation_id),
             condition=_ABSENT,
             write_id=call.write_id,
             content_type="",
@@ -85,16 +87,8 @@ class Buckets:
         )
 
     async def delete(self, call: Call) -> Answer:
-        """DeleteBucket, if it is empty. An object written at the same time may stay behind, unseen."""
-        bucket = await self.require(call.bucket)
-        found = await self._node.list(object_path(call.bucket, ""), 1, None, False)
-        if found.items:
-            raise BucketNotEmpty(BucketName=call.bucket)
-        written = await self._node.delete(
-            START + call.bucket, condition=Condition("etag_is", bucket.etag), write_id=call.write_id
-        )
-        if written.outcome == "refused":
-            raise OperationAborted()
+        """DeleteBucket, if it is empty."""
+        await self.guard.delete(call.bucket, call.request.request_id)
         return Answer(204)
 
     async def head(self, call: Call) -> Answer:

@@ -3,8 +3,10 @@
 The bytes of a part are stored where the object lives, in its slot, as parts of a body; so the head that completes the
 upload names them as they are. What is left of an upload that is over are tombstones.
 
-    /u/<bucket>/<key in hex>/<upload id>    hex keeps the order of keys, and prefixes
+    /u/<bucket>/<start of the upload id>/<key in hex>/<upload id>    hex keeps the order of keys, and prefixes
     /p/<upload id>/<number, five digits>
+
+An upload id starts with what tells its bucket from others of the same name, so that a bucket's uploads end with it.
 """
 
 import asyncio
@@ -19,6 +21,7 @@ from impl.api.http.exchange import Answer
 from impl.api.node_face import ObjectNode
 from impl.api.s3 import checksums, listing, metadata, shapes, xml, xml_requests
 from impl.api.s3.bodies import CheckedBody
+from impl.api.s3.bucket import Bucket
 from impl.api.s3.buckets import Buckets
 from impl.api.s3.call import Call, number_argument, owner_of, xml_answer
 from impl.api.s3.checksums import Algorithm, Checksum, ChecksumType
@@ -43,6 +46,7 @@ PART_BYTES_MIN: Final = 5 * 1024**2
 OBJECT_BYTES_MAX: Final = 5 * 1024**4
 DELETES_AT_ONCE_MAX: Final = 16
 _PAGE: Final = 1000
+_ID_START_CHARACTERS: Final = 16
 _OWNER: Final = "upload-owner"
 _CHECKSUM: Final = "upload-checksum"
 _ABOVE: Final = "\U0010ffff"
@@ -70,9 +74,9 @@ class Multipart:
         """CreateMultipartUpload."""
         attributes = metadata.of_request(call.headers)
         kind = checksums.of_new_upload(call.headers)
-        await self._buckets.require(call.bucket)
+        bucket = await self._buckets.require(call.bucket)
         seed = f"{self._node.cluster_id} {call.request.request_id} {self._clock.now_ms()}"
-        upload_id = hashlib.sha256(seed.encode()).hexdigest()[:32]
+        upload_id = _id_start(bucket) + hashlib.sha256(seed.encode()).hexdigest()[:32]
         attributes += ((_OWNER, call.verified.identity.access_key_id),)
         if kind is not None:
             attributes += ((_CHECKSUM, f"{kind[0].value} {kind[1].value}"),)
@@ -168,6 +172,7 @@ class Multipart:
             attributes=(*kept, *metadata.of_part_sizes(sizes), *metadata.of_checksum(checksum)),
         )
         refuse(call, condition, written)
+        await self._buckets.guard.settle(call.bucket, call.path, written.generation, call.request.request_id)
         await self._forget(call, sorted(found))
         return self._completed(call, written.etag or "", checksum)
 
@@ -175,6 +180,7 @@ class Multipart:
         head = await self._node.head(call.path)
         for applied in head.recent if head is not None else ():
             if applied.write_id == write_id:
+                await self._buckets.guard.settle(call.bucket, call.path, applied.generation, call.request.request_id)
                 return self._completed(call, applied.etag or "", None)
         raise NoSuchUpload(UploadId=call.arguments["uploadId"][:200])
 
@@ -236,9 +242,9 @@ class Multipart:
         most = listing.max_entries("max-uploads", asked.get("max-uploads"))
         prefix, delimiter = asked.get("prefix", ""), asked.get("delimiter", "")
         key_marker, id_marker = asked.get("key-marker", ""), asked.get("upload-id-marker", "")
-        await self._buckets.require(call.bucket)
+        bucket = await self._buckets.require(call.bucket)
         page = await listing.list_uploads(
-            self._source(call.bucket),
+            self._source(bucket),
             prefix=prefix,
             delimiter=delimiter,
             key_marker=key_marker or None,
@@ -269,8 +275,8 @@ class Multipart:
             )
         )
 
-    def _source(self, bucket: str) -> listing.Source[Uploads]:
-        start = f"{UPLOADS}{bucket}/"
+    def _source(self, bucket: Bucket) -> listing.Source[Uploads]:
+        start = f"{UPLOADS}{bucket.name}/{_id_start(bucket)}/"
 
         async def source(prefix: str, after: str | None, limit: int) -> UploadPage:
             above = None if after is None else f"{start}{after.encode().hex()}/{_ABOVE}"
@@ -294,8 +300,8 @@ class Multipart:
         """The upload's register. Raises NoSuchUpload."""
         upload_id = call.arguments["uploadId"]
         path = upload_path(call.bucket, call.key, upload_id)
-        _, head = await asyncio.gather(self._buckets.require(call.bucket), self._node.head(path))
-        if head is None or head.deleted:
+        bucket, head = await asyncio.gather(self._buckets.require(call.bucket), self._node.head(path))
+        if head is None or head.deleted or not upload_id.startswith(_id_start(bucket)):
             raise NoSuchUpload(UploadId=upload_id[:200])
         return head
 
@@ -312,12 +318,16 @@ class Multipart:
 
 def upload_path(bucket: str, key: str, upload_id: str) -> str:
     """The path of an upload's register."""
-    return f"{UPLOADS}{bucket}/{key.encode().hex()}/{upload_id}"
+    return f"{UPLOADS}{bucket}/{upload_id[:_ID_START_CHARACTERS]}/{key.encode().hex()}/{upload_id}"
 
 
 def part_path(upload_id: str, number: int) -> str:
     """The path of a part's register."""
     return f"{PARTS}{upload_id}/{number:05}"
+
+
+def _id_start(bucket: Bucket) -> str:
+    return hashlib.sha256(bucket.creation_id.encode()).hexdigest()[:_ID_START_CHARACTERS]
 
 
 def _number(path: str) -> int:

@@ -103,6 +103,7 @@ class Objects:
             attributes=attributes,
         )
         refuse(call, condition, written)
+        await self._buckets.guard.settle(call.bucket, call.path, written.generation, call.request.request_id)
         return written
 
     async def delete(self, call: Call) -> Answer:

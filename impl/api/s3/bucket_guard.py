@@ -1,0 +1,116 @@
+"""DeleteBucket beside writes: no acknowledged object is ever left behind in a bucket that is gone. Spec: Bucket.tla.
+
+Only a register's own conditional writes are exact, and an object is another register than its bucket. So each side says
+first what it is about to do, and looks afterwards whether the other said something too:
+
+    DeleteBucket    marks the bucket, lists it, deletes it if the mark is still the very same one
+    a write         writes the object, reads the bucket again, and only then is acknowledged
+
+If the write's second read comes before the mark, then the list comes after the write, and sees it. If it comes after,
+the write finds the mark, and takes it away: so that the delete, which is conditional on it, is refused and must look
+again. If the bucket is gone by then, the write takes back what it wrote, and says so. There are no clocks and no
+locks; a mark whose maker crashed harms nobody, the next write takes it away.
+
+Uploads in progress keep no bucket alive, as with S3: they are gone with it (multipart.py).
+"""
+
+from typing import Final
+
+import msgspec
+
+from impl.api.node_face import ObjectNode
+from impl.api.s3.bucket import path_of
+from impl.api.s3.call import object_path
+from impl.api.s3.errors import BucketNotEmpty, NoSuchBucket, OperationAborted
+from impl.errors import AmberioError, OutcomeUnknown
+from impl.model import Head, Stored
+from impl.protocol.change import Condition
+
+DELETING: Final = "deleting"
+"""The attribute that marks a bucket which somebody is about to delete."""
+ATTEMPTS_MAX: Final = 16
+"""How often to begin again when another client's step came between: each time somebody got further."""
+
+
+class BucketGuard:
+    """Deletes buckets, and settles writes into them."""
+
+    def __init__(self, node: ObjectNode) -> None:
+        self._node = node
+
+    async def delete(self, bucket: str, token: str) -> None:
+        """Delete a bucket that is empty. `token` is new for each call, in all of the cluster.
+
+        A mark that is there already does as well as one's own: what was acknowledged before it, this list sees.
+        Raises NoSuchBucket, BucketNotEmpty, and OperationAborted if writes came between each time.
+        """
+        for attempt in range(ATTEMPTS_MAX):
+            head = await self._node.head(path_of(bucket))
+            if head is None or head.deleted:
+                raise NoSuchBucket(BucketName=bucket)
+            mark = head.etag if is_marked(head) else f"mark-{token}-{attempt}"
+            if not is_marked(head) and not await self._rewrite(bucket, head, f"{mark}", marked=True):
+                continue
+            if not await self.is_empty(bucket):
+                marked = msgspec.structs.replace(head, etag=mark)
+                await self._rewrite(bucket, marked, f"kept-{token}-{attempt}", marked=False)
+                raise BucketNotEmpty(BucketName=bucket)
+            written = await self._node.delete(path_of(bucket), condition=Condition("etag_is", mark), write_id=None)
+            if written.outcome != "refused":
+                return
+        raise OperationAborted()
+
+    async def is_empty(self, bucket: str) -> bool:
+        """Is there nothing in the bucket that must keep it from being deleted?"""
+        found = await self._node.list(object_path(bucket, ""), 1, None, False)
+        return not found.items
+
+    async def settle(self, bucket: str, path: str, generation: int, token: str) -> None:
+        """See that what was written at `path` may be acknowledged: its bucket is there, and will not go unseen.
+
+        Whoever leaves something in a bucket that keeps it from being deleted calls this before the acknowledgement;
+        it is the second read. A bucket that was deleted and made again meanwhile is as good: the write is in it.
+        Raises NoSuchBucket when the write was taken back, OutcomeUnknown when that is not known.
+        """
+        try:
+            if await self._stands(bucket, token):
+                return
+            condition = Condition("generation_is", generation=generation)
+            await self._node.delete(path, condition=condition, write_id=None)
+        except OutcomeUnknown:
+            raise
+        except AmberioError as error:
+            raise OutcomeUnknown(
+                f"the object is written, but not whether its bucket still is there: {error}"
+            ) from error
+        raise NoSuchBucket(BucketName=bucket)
+
+    async def _stands(self, bucket: str, token: str) -> bool:
+        for attempt in range(ATTEMPTS_MAX):
+            head = await self._node.head(path_of(bucket))
+            if head is None or head.deleted:
+                return False
+            if not is_marked(head) or await self._rewrite(bucket, head, f"used-{token}-{attempt}", marked=False):
+                return True
+        raise OutcomeUnknown("the object is written, but its bucket was marked for deletion again and again")
+
+    async def _rewrite(self, bucket: str, head: Head, etag: str, *, marked: bool) -> bool:
+        """Set or clear the mark, if the bucket's register still is `head`. Is it so now?
+
+        No etag is ever used twice, so that a mark which was taken away and set again is another mark.
+        """
+        kept = tuple(pair for pair in head.attributes if pair[0] != DELETING)
+        written = await self._node.write(
+            path_of(bucket),
+            Stored(head.body, head.parts, head.size_bytes, etag),
+            condition=Condition("etag_is", head.etag),
+            write_id=None,
+            content_type=head.content_type,
+            attributes=(*kept, (DELETING, "1")) if marked else kept,
+        )
+        return written.outcome != "refused"
+
+
+def is_marked(bucket: Head) -> bool:
+    """Is somebody about to delete the bucket with this register?"""
+    return any(name == DELETING for name, _ in bucket.attributes)

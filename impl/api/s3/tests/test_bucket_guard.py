@@ -1,0 +1,167 @@
+"""The guard of buckets under every order of steps that Hypothesis thinks of, over registers that are linearizable."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from impl.api.s3 import bucket as registers
+from impl.api.s3.bucket import Bucket
+from impl.api.s3.bucket_guard import BucketGuard, is_marked
+from impl.api.s3.errors import BucketNotEmpty, NoSuchBucket, OperationAborted
+from impl.model import Head, Stored
+from impl.protocol.change import NO_CONDITION, Change, Condition, apply
+
+NAME = "the-bucket"
+
+
+class _Written(msgspec.Struct, frozen=True):
+    outcome: str
+    generation: int
+
+
+class _Page(msgspec.Struct, frozen=True):
+    items: Sequence[tuple[str, Head]]
+    next_after: str | None = None
+
+
+class Registers:
+    """Registers in memory. Every step waits for its turn, which `order` gives: it names one of those who wait."""
+
+    def __init__(self, order: list[int]) -> None:
+        self.heads: dict[str, Head] = {}
+        self._order = order
+        self._waiting: list[asyncio.Future[None]] = []
+        self._writes = 0
+
+    async def _turn(self) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        await turn
+
+    async def run(self, *clients: Awaitable[object]) -> list[Any]:
+        """Let these go on, one step after the other, until all are done."""
+        everybody = asyncio.gather(*clients, return_exceptions=True)
+        await asyncio.sleep(0)
+        while not everybody.done():
+            if self._waiting:
+                chosen = self._order.pop() if self._order else 0
+                turn = self._waiting.pop(chosen % len(self._waiting))
+                if not turn.cancelled():
+                    turn.set_result(None)
+            await asyncio.sleep(0)
+        return everybody.result()
+
+    async def head(self, path: str) -> Head | None:
+        await self._turn()
+        return self.heads.get(path)
+
+    async def list(self, prefix: str, limit: int, after: str | None, include_deleted: bool) -> _Page:
+        await self._turn()
+        live = [(path, head) for path, head in sorted(self.heads.items()) if not head.deleted]
+        return _Page([item for item in live if item[0].startswith(prefix)][:limit])
+
+    async def write(
+        self, path: str, stored: Stored, *, condition: Condition, attributes: Any = (), **_: Any
+    ) -> _Written:
+        await self._turn()
+        return self._apply(path, "put", condition, stored.etag, attributes)
+
+    async def delete(self, path: str, *, condition: Condition, write_id: str | None) -> _Written:
+        await self._turn()
+        return self._apply(path, "delete", condition, None, ())
+
+    def _apply(self, path: str, operation: Any, condition: Condition, etag: str | None, attributes: Any) -> _Written:
+        self._writes += 1
+        change = Change(operation, f"w{self._writes}", condition, etag, body=b"", attributes=attributes)
+        result = apply(change, self.heads.get(path))
+        if result.head is not None:
+            self.heads[path] = result.head
+        return _Written(result.outcome, result.head.generation if result.head else 0)
+
+
+async def create(node: Registers, token: str) -> None:
+    bucket = Bucket(NAME, 1, "me", "here", creation_id=token)
+    stored = Stored(b"", (), 0, token)
+    await node.write(
+        registers.path_of(NAME), stored, condition=Condition("absent"), attributes=registers.attributes(bucket)
+    )
+
+
+async def put(node: Registers, guard: BucketGuard, key: str, token: str) -> str:
+    """What PutObject does; the path once it is acknowledged."""
+    head = await node.head(registers.path_of(NAME))
+    if head is None or head.deleted:
+        raise NoSuchBucket()
+    path = f"{NAME}/{key}"
+    written: Any = await node.write(path, Stored(b"", (), 0, token), condition=NO_CONDITION)
+    await guard.settle(NAME, path, written.generation, token)
+    return path
+
+
+Clients = Callable[[Registers, BucketGuard], Sequence[Awaitable[object]]]
+
+
+def played(order: list[int], clients: Clients) -> tuple[Registers, list[Any]]:
+    async def play() -> tuple[Registers, list[Any]]:
+        node = Registers(order)
+        guard = BucketGuard(node)  # type: ignore[arg-type]  # what it asks of a node is here
+        await node.run(create(node, "first"))
+        return node, await node.run(*clients(node, guard))
+
+    return asyncio.run(play())
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.lists(st.integers(0, 11), max_size=80), st.integers(1, 3), st.integers(1, 2), st.booleans())
+def test_what_was_acknowledged_is_there_and_its_bucket_too(
+    order: list[int], writers: int, deleters: int, again: bool
+) -> None:
+    def clients(node: Registers, guard: BucketGuard) -> Sequence[Awaitable[object]]:
+        started: list[Awaitable[object]] = [put(node, guard, f"k{at % 2}", f"put{at}") for at in range(writers)]
+        started += [guard.delete(NAME, f"delete{at}") for at in range(deleters)]
+        return [*started, create(node, "second")] if again else started
+
+    node, results = played(order, clients)
+    for result in results:
+        assert result is None or isinstance(result, str | NoSuchBucket | BucketNotEmpty | OperationAborted), result
+    acknowledged = {result for result in results if isinstance(result, str)}
+    bucket = node.heads[registers.path_of(NAME)]
+    for path in acknowledged:
+        assert not node.heads[path].deleted
+        assert not bucket.deleted
+    objects = {path for path, head in node.heads.items() if path.startswith(NAME) and not head.deleted}
+    assert objects == acknowledged
+
+
+def test_a_mark_whose_maker_crashed_is_taken_away_by_the_next_write() -> None:
+    async def play() -> None:
+        node = Registers([])
+        guard = BucketGuard(node)  # type: ignore[arg-type]  # as above
+        await node.run(create(node, "first"))
+        deleter = asyncio.ensure_future(guard.delete(NAME, "d"))
+        while not is_marked(node.heads[registers.path_of(NAME)]):
+            await node.run(asyncio.sleep(0))
+        deleter.cancel()
+        await node.run(put(node, guard, "k", "p"))
+        bucket = node.heads[registers.path_of(NAME)]
+        assert not is_marked(bucket)
+        assert registers.of_head(NAME, bucket).creation_id == "first"
+
+    asyncio.run(play())
+
+
+def test_deleting_a_bucket_that_is_not_empty_leaves_no_mark() -> None:
+    def clients(node: Registers, guard: BucketGuard) -> Sequence[Awaitable[object]]:
+        async def one_after_the_other() -> None:
+            await put(node, guard, "k", "p")
+            await guard.delete(NAME, "d")
+
+        return [one_after_the_other()]
+
+    node, results = played([], clients)
+    assert isinstance(results[0], BucketNotEmpty)
+    assert not is_marked(node.heads[registers.path_of(NAME)])

@@ -1,0 +1,102 @@
+"""DeleteBucket beside writes, through several nodes at once: what was acknowledged is there, or nothing was deleted."""
+
+# ruff: noqa: F811 - fixtures are imported, and asked for by name
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Barrier
+from typing import Any
+
+import botocore.exceptions
+import pytest
+
+from integration.s3_cluster import S3Nodes, refused
+from integration.s3_fixtures import bucket, everywhere, nodes, s3  # noqa: F401
+
+ROUNDS = 40
+BODY = b"acknowledged"
+_names = (f"race-{number}" for number in itertools.count(1))
+
+
+def at_once(*calls: Callable[[], object]) -> list[str]:
+    """Call all at the same time; for each the code of S3's error, "" for none."""
+    barrier = Barrier(len(calls))
+
+    def one(call: Callable[[], object]) -> str:
+        barrier.wait()
+        try:
+            call()
+        except botocore.exceptions.ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return ""
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(one, calls))
+
+
+@pytest.mark.parametrize("way", ["put", "copy", "complete"])
+def test_a_write_beside_delete_bucket_is_readable_or_was_refused(
+    nodes: S3Nodes, s3: Any, bucket: str, way: str
+) -> None:
+    clients = everywhere(nodes)
+    s3.put_object(Bucket=bucket, Key="source", Body=BODY)
+    deleted_rounds = 0
+    for round_number in range(ROUNDS):
+        name = next(_names)
+        s3.create_bucket(Bucket=name)
+        writers = [clients[(round_number + at) % len(clients)] for at in range(2)]
+        calls = [_write(way, writer, name, f"k{at}", bucket) for at, writer in enumerate(writers)]
+        deleters = [clients[(round_number + 2 + at) % len(clients)] for at in range(1 + round_number % 2)]
+        codes = at_once(*calls, *(partial(by.delete_bucket, Bucket=name) for by in deleters))
+        acknowledged = [f"k{at}" for at, code in enumerate(codes[: len(calls)]) if not code]
+        assert set(codes) <= {"", "NoSuchBucket", "NoSuchUpload", "BucketNotEmpty"}, codes
+        was_deleted = "" in codes[len(calls) :]
+        deleted_rounds += was_deleted
+        assert not (was_deleted and acknowledged), f"round {round_number}: {codes}"
+        if was_deleted:
+            with refused("NoSuchBucket", 404):
+                clients[round_number % len(clients)].list_objects_v2(Bucket=name)
+            clients[-1].create_bucket(Bucket=name)
+        listed = clients[0].list_objects_v2(Bucket=name).get("Contents", [])
+        assert [entry["Key"] for entry in listed] == acknowledged
+        for client, key in itertools.product(clients, acknowledged):
+            assert client.get_object(Bucket=name, Key=key)["Body"].read() == BODY
+    assert deleted_rounds < ROUNDS, "no round in which a write won: this shows nothing"
+
+
+def _write(way: str, client: Any, bucket: str, key: str, source: str) -> Callable[[], object]:
+    if way == "put":
+        return lambda: client.put_object(Bucket=bucket, Key=key, Body=BODY)
+    if way == "copy":
+        return lambda: client.copy_object(Bucket=bucket, Key=key, CopySource=f"{source}/source")
+    named = {"Bucket": bucket, "Key": key}
+    named["UploadId"] = client.create_multipart_upload(**named)["UploadId"]
+    etag = client.upload_part(**named, PartNumber=1, Body=BODY)["ETag"]
+    parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+    return lambda: client.complete_multipart_upload(**named, MultipartUpload=parts)
+
+
+def test_of_two_that_delete_a_bucket_at_once_one_does(nodes: S3Nodes, s3: Any) -> None:
+    clients = everywhere(nodes)
+    for _ in range(10):
+        name = next(_names)
+        s3.create_bucket(Bucket=name)
+        codes = at_once(*(partial(by.delete_bucket, Bucket=name) for by in (clients[0], clients[-1])))
+        assert sorted(codes) == ["", "NoSuchBucket"]
+
+
+def test_a_bucket_takes_its_uploads_with_it(s3: Any) -> None:
+    name = next(_names)
+    s3.create_bucket(Bucket=name)
+    named = {"Bucket": name, "Key": "k"}
+    named["UploadId"] = s3.create_multipart_upload(**named)["UploadId"]
+    s3.upload_part(**named, PartNumber=1, Body=BODY)
+    s3.delete_bucket(Bucket=name)
+    s3.create_bucket(Bucket=name)
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=name)
+    with refused("NoSuchUpload", 404):
+        s3.list_parts(**named)
+    with refused("NoSuchUpload", 404):
+        s3.upload_part(**named, PartNumber=1, Body=BODY)
