@@ -45,3 +45,19 @@ PUBLIC_READS: Final = frozenset(
 
 OWNERS_ALWAYS: Final = frozenset({"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"})
 """What no policy can deny to the bucket's owner: else a policy could lock its bucket for ever."""
+
+_OF_VERSIONS: Final = {
+    "s3:GetObject": "s3:GetObjectVersion",
+    "s3:DeleteObject": "s3:DeleteObjectVersion",
+    "s3:GetObjectAcl": "s3:GetObjectVersionAcl",
+    "s3:PutObjectAcl": "s3:PutObjectVersionAcl",
+    "s3:GetObjectTagging": "s3:GetObjectVersionTagging",
+    "s3:PutObjectTagging": "s3:PutObjectVersionTagging",
+    "s3:DeleteObjectTagging": "s3:DeleteObjectVersionTagging",
+    "s3:GetObjectAttributes": "s3:GetObjectVersionAttributes",
+}
+
+
+def action_on(action: str, version_id: str | None) -> str:
+    """The action on an object that names a version of it, or none."""
+    return action if version_id is None else _OF_VERSIONS.get(action, action)

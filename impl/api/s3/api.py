@@ -4,7 +4,7 @@ Everything whose URL does not begin as another API's does is S3. Which operation
 whether there is a bucket and a key, and by the sub-resource that the query names.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from urllib.parse import unquote
 
@@ -14,6 +14,7 @@ from impl.api.http.exchange import Answer, Operation, Request, error_answer
 from impl.api.http.routes import Route
 from impl.api.node_face import ObjectNode
 from impl.api.s3 import errors
+from impl.api.s3.access import ACTIONS, Access, Admitted, Place, public_only
 from impl.api.s3.auth import Verified, Verifier
 from impl.api.s3.buckets import Buckets
 from impl.api.s3.call import Call, bare_names, query_arguments, xml_answer
@@ -44,8 +45,6 @@ _NOT_ALONE: Final = frozenset({"partNumber"})
 """Arguments that ask for no sub-resource by themselves."""
 
 Handle = Callable[[Call], Awaitable[Answer]]
-Place = tuple[str, str, str]
-"""Method, what it is about (service, bucket, object), sub-resource ("" for the thing itself)."""
 
 log = structlog.get_logger(__name__)
 
@@ -60,20 +59,23 @@ class S3Api:
         self._clock = clock
         self._verifier = Verifier(credentials or Credentials(()), settings.region, settings.simple_keys)
         self._buckets = Buckets(node, clock, settings.region)
-        self._configuration = Configuration(node, self._buckets, clock)
-        self._objects = Objects(node, self._buckets)
-        self._lists = Lists(node, self._buckets)
-        self._multipart = Multipart(node, self._buckets, self._objects, clock)
-        self._operations = self._table()
+        self._access = Access(self._buckets, clock, settings.anonymous)
+        self._operations = self._table(node)
+        assert self._operations.keys() <= ACTIONS.keys(), self._operations.keys() - ACTIONS.keys()
 
     def routes(self) -> tuple[Route, ...]:
         """Where it is served: everywhere else. This must be the last of all routes."""
         operations = {method: Operation(f"s3_{method.lower()}", self.handle) for method in METHODS}
         return (Route(PATTERN, operations, hot_elsewhere=OTHERS),)
 
-    def _table(self) -> dict[Place, Handle]:
-        buckets, objects, lists, multipart = self._buckets, self._objects, self._lists, self._multipart
-        configuration = self._configuration
+    def _table(self, node: ObjectNode) -> dict[Place, Handle]:
+        buckets, clock = self._buckets, self._clock
+        configuration, objects, lists = (
+            Configuration(node, buckets, clock),
+            Objects(node, buckets),
+            Lists(node),
+        )
+        multipart = Multipart(node, buckets, objects, clock)
         table: dict[Place, Handle] = {
             ("GET", "service", ""): buckets.list,
             ("PUT", "bucket", ""): buckets.create,
@@ -84,8 +86,8 @@ class S3Api:
             ("GET", "bucket", "location"): buckets.location,
             ("GET", "bucket", "versioning"): configuration.versioning,
             ("PUT", "bucket", "versioning"): configuration.put_versioning,
-            ("GET", "bucket", "acl"): buckets.acl,
-            ("PUT", "bucket", "acl"): buckets.put_acl,
+            ("GET", "bucket", "acl"): configuration.acl,
+            ("PUT", "bucket", "acl"): configuration.put_acl,
             ("POST", "bucket", "delete"): objects.delete_many,
             ("GET", "object", ""): objects.get,
             ("HEAD", "object", ""): objects.get,
@@ -100,16 +102,7 @@ class S3Api:
             ("POST", "object", "uploadId"): multipart.complete,
             ("DELETE", "object", "uploadId"): multipart.abort,
         }
-        return table | {("GET", "bucket", name): self._unset(error) for name, error in _UNSET.items()}
-
-    def _unset(self, error: type[S3Error]) -> Handle:
-        """What reading a configuration gets that no bucket has."""
-
-        async def unset(call: Call) -> Answer:
-            await self._buckets.require(call.bucket)
-            raise error(BucketName=call.bucket)
-
-        return unset
+        return table | {("GET", "bucket", name): _unset(error) for name, error in _UNSET.items()}
 
     async def handle(self, request: Request) -> Answer:
         """The answer to any request; never raises."""
@@ -146,8 +139,12 @@ class S3Api:
             raise CorsForbidden("CORSResponse: CORS is not enabled for this bucket.", Method=request.method)
         verified = self._verified(request)
         arguments = query_arguments(request.query)
-        handle = self._operation(request, about, arguments)
-        return await handle(Call(request, about, arguments, headers, verified))
+        place = self._place(request, about, arguments)
+        admitted = await self._access.admit(Call(request, about, arguments, headers, verified), place)
+        try:
+            return await self._operations_for(admitted)[place](admitted.call)
+        except S3Error as error:
+            raise admitted.told(error) from None
 
     def _verified(self, request: Request) -> Verified:
         if not self._has_keys and not self._settings.anonymous:
@@ -155,23 +152,35 @@ class S3Api:
                 "Access Denied: this node has no access keys yet; its operator gives it some with s3.credentials_file"
             )
         now_s = self._clock.now_ms() / 1000
-        verified = self._verifier.verify(request.method, request.path, request.query, request.headers, now_s)
-        if verified.identity.anonymous and not self._settings.anonymous:
-            raise AccessDenied()
-        return verified
+        return self._verifier.verify(request.method, request.path, request.query, request.headers, now_s)
 
-    def _operation(self, request: Request, about: Target, arguments: dict[str, str]) -> Handle:
+    def _operations_for(self, admitted: Admitted) -> Mapping[Place, Handle]:
+        """The operations, on a node that shows what the request may see."""
+        if not admitted.public_only:
+            return self._operations
+        return self._table(public_only(self._node, admitted.public_only))
+
+    def _place(self, request: Request, about: Target, arguments: dict[str, str]) -> Place:
         level = "service" if about.bucket is None else "bucket" if about.key is None else "object"
         asked = sorted((arguments.keys() & SUB_RESOURCES) | bare_names(request.query))
         named = [name for name in asked if name not in _NOT_ALONE]
         sub_resource = named[0] if named else ""
-        handle = self._operations.get((request.method, level, sub_resource)) if len(named) <= 1 else None
-        if handle is not None:
-            return handle
+        place = (request.method, level, sub_resource)
+        if len(named) <= 1 and place in self._operations:
+            return place
         if sub_resource:
             said = f"{NotImplementedByS3.said} ({request.method} ?{'&'.join(named)})"
             raise NotImplementedByS3(said[:300])
         raise MethodNotAllowed(Method=request.method, ResourceType=level.upper())
+
+
+def _unset(error: type[S3Error]) -> Handle:
+    """What reading a configuration gets that no bucket has."""
+
+    async def unset(call: Call) -> Answer:
+        raise error(BucketName=call.bucket)
+
+    return unset
 
 
 _UNSET: Final[dict[str, type[S3Error]]] = {

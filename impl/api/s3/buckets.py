@@ -3,13 +3,14 @@
 How a bucket is kept in its register is `bucket.py`, what its owner configures `configuration.py`.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from impl.api.http.exchange import Answer
 from impl.api.node_face import ObjectNode
 from impl.api.s3 import bucket as registers
 from impl.api.s3 import listing, metadata, shapes, xml, xml_requests
-from impl.api.s3.bucket import START, Bucket
+from impl.api.s3.bucket import START, Bucket, Documents
 from impl.api.s3.bucket_guard import BucketGuard
 from impl.api.s3.call import Call, owner_of, xml_answer
 from impl.api.s3.errors import (
@@ -21,6 +22,7 @@ from impl.api.s3.errors import (
     NoSuchBucket,
     NotImplementedByS3,
 )
+from impl.api.s3.tags import BUCKET_TAGS_MAX, check_tags
 from impl.doors import Clock
 from impl.model import Stored
 from impl.protocol.change import Condition
@@ -56,10 +58,10 @@ class Buckets:
             )
         if call.headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true":
             raise NotImplementedByS3(Header="x-amz-bucket-object-lock-enabled")
-        metadata.refuse_unsupported(call.headers)
-        document = await call.document(required=False)
-        region = xml_requests.create_bucket_configuration(document).location if document else None
-        if region not in (None, "", self._region):
+        acl = metadata.acl_of_request(call.headers)
+        asked = xml_requests.create_bucket_configuration(await call.document(required=False))
+        region = asked.location
+        if region not in (None, self._region):
             raise IllegalLocationConstraintException(
                 f"The {region[:64]} location constraint is incompatible for the region specific endpoint this request "
                 f"was sent to; this cluster is {self._region}."
@@ -67,10 +69,12 @@ class Buckets:
         owner = call.verified.identity.access_key_id
         now_ms = self._clock.now_ms()
         creation_id = f"{now_ms:x}-{call.request.request_id}"
-        bucket = Bucket(name, now_ms, owner, self._region, creation_id=creation_id)
+        documents = Documents(tags=check_tags(asked.tags, BUCKET_TAGS_MAX))
+        bucket = Bucket(name, now_ms, owner, self._region, acl=acl, documents=documents, creation_id=creation_id)
+        body = registers.body(bucket)
         written = await self._node.write(
             registers.path_of(name),
-            Stored(b"", (), 0, creation_id),
+            Stored(body, (), len(body), creation_id),
             condition=_ABSENT,
             write_id=call.write_id,
             content_type="",
@@ -93,11 +97,11 @@ class Buckets:
 
     async def head(self, call: Call) -> Answer:
         """HeadBucket."""
-        bucket = await self.require(call.bucket)
+        bucket = call.found
         return Answer(200, (("x-amz-bucket-region", bucket.region), ("Content-Type", "application/xml")))
 
     async def list(self, call: Call) -> Answer:
-        """ListBuckets: all, or a page of them."""
+        """ListBuckets: those that the sender owns, all or a page of them."""
         asked = call.arguments
         prefix = asked.get("prefix", "")
         after = listing.decode_token(asked["continuation-token"]) if asked.get("continuation-token") else None
@@ -106,38 +110,30 @@ class Buckets:
             most = listing.max_entries("max-buckets", asked["max-buckets"])
             if not most:
                 raise InvalidArgument("max-buckets must be between 1 and 10000", ArgumentName="max-buckets")
-        buckets: list[Bucket] = []
-        while True:
-            page = await self._node.list(
-                START + prefix,
-                BUCKETS_AT_ONCE_MAX if most is None else most,
-                None if after is None else START + after,
-                False,
-            )
-            buckets += [registers.of_head(path.removeprefix(START), head) for path, head in page.items]
-            after = None if page.next_after is None else page.next_after.removeprefix(START)
-            if after is None or most is not None:
-                break
-        token = None if after is None else listing.encode_token(after)
         identity = call.verified.identity
+        buckets, more = await self._listed(prefix, after, most, None if call.may_all else identity.access_key_id)
+        token = listing.encode_token(buckets[-1].name) if more else None
         entries = [shapes.BucketEntry(bucket.name, bucket.created_ms, bucket.region) for bucket in buckets]
         listed = shapes.ListedBuckets(owner_of(identity.access_key_id, identity.name), entries, prefix or None, token)
         return xml_answer(xml.list_buckets(listed))
 
+    async def _listed(
+        self, prefix: str, after: str | None, most: int | None, owner: str | None
+    ) -> tuple[Sequence[Bucket], bool]:
+        """The first `most` buckets of an owner (None: of all) above a name, and whether there are more."""
+        buckets: Sequence[Bucket] = ()
+        while most is None or len(buckets) <= most:
+            page = await self._node.list(
+                START + prefix, BUCKETS_AT_ONCE_MAX, None if after is None else START + after, False
+            )
+            found = (registers.of_head(path.removeprefix(START), head) for path, head in page.items)
+            buckets = (*buckets, *(bucket for bucket in found if owner in (None, bucket.owner)))
+            if page.next_after is None:
+                break
+            after = page.next_after.removeprefix(START)
+        return buckets[:most], most is not None and len(buckets) > most
+
     async def location(self, call: Call) -> Answer:
         """GetBucketLocation; us-east-1 is said by saying nothing."""
-        region = (await self.require(call.bucket)).region
+        region = call.found.region
         return xml_answer(xml.location_constraint(region))
-
-    async def acl(self, call: Call) -> Answer:
-        """GetBucketAcl: private to its owner."""
-        bucket = await self.require(call.bucket)
-        return xml_answer(xml.access_control_policy(owner_of(bucket.owner), shapes.CannedAcl.PRIVATE))
-
-    async def put_acl(self, call: Call) -> Answer:
-        """PutBucketAcl: only what is so already can be granted."""
-        metadata.refuse_unsupported(call.headers)
-        if "x-amz-acl" not in call.headers:
-            raise NotImplementedByS3("Only canned ACLs are understood; grant with a bucket policy.")
-        await self.require(call.bucket)
-        return Answer(200)

@@ -1,6 +1,5 @@
 """One S3 request, read: what it is about, what it asks, who sent it; and the small pieces of every answer."""
 
-import hashlib
 from email.utils import formatdate
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
@@ -8,10 +7,13 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 
 from impl.api.http.exchange import Answer, HeaderPairs, Request
+from impl.api.s3.asker import Asker
 from impl.api.s3.auth import Verified
 from impl.api.s3.bodies import CheckedBody
+from impl.api.s3.bucket import Bucket
 from impl.api.s3.checksums import Algorithm, declared_by
-from impl.api.s3.errors import InvalidArgument, InvalidURI, MissingRequestBody
+from impl.api.s3.credentials import canonical_user_id
+from impl.api.s3.errors import AccessDenied, InvalidArgument, InvalidURI, MissingRequestBody
 from impl.api.s3.names import Target
 from impl.api.s3.shapes import Owner
 from impl.protocol.change import Condition
@@ -23,13 +25,29 @@ _INVOCATION_CHARACTERS_MAX: Final = 100
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A request to S3. `arguments` are those of the query, decoded; `headers` have lower-case names."""
+    """A request to S3. `arguments` are those of the query, decoded; `headers` have lower-case names.
+
+    access.py sets `asker` for all that is about a bucket which is there, and `may_all` for whom nothing is denied.
+    """
 
     request: Request
     target: Target
     arguments: dict[str, str]
     headers: dict[str, str]
     verified: Verified
+    asker: Asker | None = None
+    may_all: bool = False
+
+    @property
+    def found(self) -> Bucket:
+        """The bucket as it was read when the request began; for operations that are about one."""
+        assert self.asker is not None
+        return self.asker.bucket
+
+    def require(self, action: str, key: str, version_id: str | None = None) -> None:
+        """Raises AccessDenied unless the sender may do this to an object of the bucket; for requests about many."""
+        if self.asker is None or not self.asker.may(action, key, version_id):
+            raise AccessDenied()
 
     @property
     def bucket(self) -> str:
@@ -119,7 +137,7 @@ def xml_answer(document: bytes, headers: HeaderPairs = (), status: int = 200) ->
 
 def owner_of(access_key_id: str, name: str = "") -> Owner:
     """Somebody as XML names them: an access key id has a canonical user id, 64 hex digits."""
-    return Owner(hashlib.sha256(access_key_id.encode()).hexdigest(), name or access_key_id or "anonymous")
+    return Owner(canonical_user_id(access_key_id), name or access_key_id or "anonymous")
 
 
 def http_time(at_ms: int) -> str:

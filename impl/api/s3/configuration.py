@@ -12,10 +12,10 @@ import msgspec
 from impl.api.http.exchange import Answer
 from impl.api.node_face import ObjectNode
 from impl.api.s3 import bucket as registers
-from impl.api.s3 import xml, xml_requests
+from impl.api.s3 import metadata, xml, xml_requests
 from impl.api.s3.bucket import Bucket
 from impl.api.s3.buckets import Buckets
-from impl.api.s3.call import Call, xml_answer
+from impl.api.s3.call import Call, owner_of, xml_answer
 from impl.api.s3.errors import OperationAborted
 from impl.doors import Clock
 from impl.model import Stored
@@ -37,18 +37,25 @@ class Configuration:
 
     async def versioning(self, call: Call) -> Answer:
         """GetBucketVersioning."""
-        bucket = await self._buckets.require(call.bucket)
-        return xml_answer(xml.versioning_configuration(bucket.versioning or None))
+        return xml_answer(xml.versioning_configuration(call.found.versioning or None))
 
     async def put_versioning(self, call: Call) -> Answer:
         """PutBucketVersioning."""
         status = xml_requests.versioning_configuration(await call.document())
         return await self._changed(call, lambda bucket: msgspec.structs.replace(bucket, versioning=status))
 
+    async def acl(self, call: Call) -> Answer:
+        """GetBucketAcl."""
+        return xml_answer(xml.access_control_policy(owner_of(call.found.owner), call.found.acl))
+
+    async def put_acl(self, call: Call) -> Answer:
+        """PutBucketAcl: private or public-read."""
+        acl = metadata.acl_asked(call.headers, await call.document(required=False))
+        return await self._changed(call, lambda bucket: msgspec.structs.replace(bucket, acl=acl))
+
     async def _changed(self, call: Call, edit: Edit, status: int = 200) -> Answer:
         """Change the bucket. Raises OperationAborted if others kept coming first, or made the bucket anew."""
-        begun = await self._buckets.require(call.bucket)
-        found = begun
+        found = call.found
         for _ in range(TRIES_MAX):
             changed = edit(found)
             body = registers.body(changed)
@@ -63,6 +70,6 @@ class Configuration:
             if written.outcome != "refused":
                 return Answer(status)
             found = await self._buckets.require(call.bucket)
-            if not found.is_same(begun):
+            if not found.is_same(call.found):
                 break
         raise OperationAborted()

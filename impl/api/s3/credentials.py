@@ -10,6 +10,7 @@
 secret that stands in the wrong place.
 """
 
+import hashlib
 import re
 import stat
 from collections.abc import Iterable
@@ -45,6 +46,11 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 ANONYMOUS: Final = Identity("", "anonymous")
+
+
+def canonical_user_id(access_key_id: str) -> str:
+    """Who has this key, as ACLs and lists name them: 64 hex digits."""
+    return hashlib.sha256(access_key_id.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

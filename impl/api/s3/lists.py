@@ -7,7 +7,6 @@ import msgspec
 from impl.api.http.exchange import Answer
 from impl.api.node_face import ObjectNode
 from impl.api.s3 import listing, metadata, shapes, xml
-from impl.api.s3.buckets import Buckets
 from impl.api.s3.call import Call, object_path, owner_of, xml_answer
 from impl.api.s3.errors import InvalidArgument
 from impl.model import Head
@@ -32,9 +31,8 @@ class VersionPage(msgspec.Struct, frozen=True):
 class Lists:
     """The lists of objects of one node."""
 
-    def __init__(self, node: ObjectNode, buckets: Buckets) -> None:
+    def __init__(self, node: ObjectNode) -> None:
         self._node = node
-        self._buckets = buckets
 
     async def objects(self, call: Call) -> Answer:
         """ListObjects, or ListObjectsV2 if list-type is 2."""
@@ -48,7 +46,7 @@ class Lists:
         url_encoded = listing.is_url_encoded(asked.get("encoding-type"))
         most = listing.max_entries("max-keys", asked.get("max-keys"))
         prefix, delimiter, marker = asked.get("prefix", ""), asked.get("delimiter", ""), asked.get("marker", "")
-        bucket = await self._buckets.require(call.bucket)
+        bucket = call.found
         keys = await listing.list_keys(
             self._source(call.bucket), prefix=prefix, delimiter=delimiter, marker=marker, max_keys=most
         )
@@ -77,7 +75,7 @@ class Lists:
         if token == "":
             raise InvalidArgument("The continuation token provided is incorrect", ArgumentName="continuation-token")
         marker = start_after if token is None else listing.decode_token(token)
-        bucket = await self._buckets.require(call.bucket)
+        bucket = call.found
         keys = await listing.list_keys(
             self._source(call.bucket), prefix=prefix, delimiter=delimiter, marker=marker, max_keys=most
         )
@@ -107,7 +105,7 @@ class Lists:
         most = listing.max_entries("max-keys", asked.get("max-keys"))
         prefix, delimiter = asked.get("prefix", ""), asked.get("delimiter", "")
         key_marker, version_marker = asked.get("key-marker"), asked.get("version-id-marker")
-        bucket = await self._buckets.require(call.bucket)
+        bucket = call.found
         page = await listing.list_versions(
             self._versions_source(call.bucket),
             prefix=prefix,

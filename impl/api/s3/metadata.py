@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
+from impl.api.s3 import xml_requests
 from impl.api.s3.checksums import Algorithm, Checksum, ChecksumType, read_value
 from impl.api.s3.chunked import stored_encoding
 from impl.api.s3.errors import (
@@ -14,8 +15,11 @@ from impl.api.s3.errors import (
     InvalidArgument,
     InvalidStorageClass,
     MetadataTooLarge,
+    MissingSecurityHeader,
     NotImplementedByS3,
+    UnexpectedContent,
 )
+from impl.api.s3.shapes import CannedAcl
 from impl.model import Attributes
 
 CONTENT_TYPE_DEFAULT: Final = "binary/octet-stream"
@@ -33,7 +37,14 @@ _KEPT: Final = (
 _STORAGE_CLASSES: Final = frozenset(
     {"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
 )
-_CANNED_ACLS: Final = frozenset({"private", "bucket-owner-full-control", "bucket-owner-read"})
+_ACL: Final = "x-amz-acl"
+_CANNED_ACLS: Final = {
+    "private": CannedAcl.PRIVATE,
+    "public-read": CannedAcl.PUBLIC_READ,
+    "bucket-owner-full-control": CannedAcl.PRIVATE,
+    "bucket-owner-read": CannedAcl.PRIVATE,
+}
+"""All objects belong to the bucket's owner: so what grants something to that owner is private."""
 _NOT_IMPLEMENTED: Final = ("x-amz-server-side-encryption", "x-amz-object-lock-", "x-amz-tagging")
 _PART_SIZES: Final = "part-sizes"
 CHECKSUM_TYPE: Final = "x-amz-checksum-type"
@@ -46,8 +57,39 @@ def refuse_unsupported(headers: Mapping[str, str]) -> None:
             raise NotImplementedByS3(Header=name)
         if name.startswith("x-amz-grant-"):
             raise AccessControlListNotSupported(Header=name)
-    if headers.get("x-amz-acl", "private") not in _CANNED_ACLS:
-        raise AccessControlListNotSupported(ArgumentName="x-amz-acl", ArgumentValue=headers["x-amz-acl"][:200])
+    if headers.get(_ACL, "private") not in _CANNED_ACLS:
+        raise AccessControlListNotSupported(ArgumentName=_ACL, ArgumentValue=headers[_ACL][:200])
+
+
+def acl_of_request(headers: Mapping[str, str]) -> CannedAcl:
+    """The ACL that x-amz-acl asks for. Raises what `refuse_unsupported` does."""
+    refuse_unsupported(headers)
+    return _CANNED_ACLS[headers.get(_ACL, "private")]
+
+
+def acl_asked(headers: Mapping[str, str], document: bytes) -> CannedAcl:
+    """The ACL that a request asks for whose purpose that is, in x-amz-acl or in a document ("": none).
+
+    Raises MissingSecurityHeader, UnexpectedContent, MalformedACLError, AccessControlListNotSupported.
+    """
+    if _ACL in headers and document:
+        raise UnexpectedContent()
+    if document:
+        return xml_requests.access_control_policy(document)
+    acl = acl_of_request(headers)
+    if _ACL not in headers:
+        raise MissingSecurityHeader(MissingHeaderName=_ACL)
+    return acl
+
+
+def of_acl(acl: CannedAcl) -> Attributes:
+    """The attributes that keep an object's ACL; private needs none."""
+    return () if acl is CannedAcl.PRIVATE else ((_ACL, acl.value),)
+
+
+def acl_of(attributes: Attributes) -> CannedAcl:
+    """The ACL that an object was written with."""
+    return CannedAcl(dict(attributes).get(_ACL, CannedAcl.PRIVATE))
 
 
 def of_request(headers: Mapping[str, str]) -> Attributes:
@@ -69,7 +111,7 @@ def of_request(headers: Mapping[str, str]) -> Attributes:
     size_bytes = sum(len(name) - len(_USER) + len(value) for name, value in user)
     if size_bytes > USER_METADATA_BYTES_MAX:
         raise MetadataTooLarge(Size=size_bytes, MaxSizeAllowed=USER_METADATA_BYTES_MAX)
-    return (*kept, *user)
+    return (*kept, *user, *of_acl(acl_of_request(headers)))
 
 
 def content_type(headers: Mapping[str, str]) -> str:
@@ -113,8 +155,8 @@ def part_sizes(attributes: Attributes) -> list[int]:
 
 
 def without_checksum(attributes: Attributes) -> Attributes:
-    """The attributes that do not depend on the bytes or how they came."""
-    gone = {CHECKSUM_TYPE, _PART_SIZES, *(algorithm.header for algorithm in Algorithm)}
+    """The attributes that a copy takes along: what depends neither on the bytes nor on who may read them."""
+    gone = {CHECKSUM_TYPE, _PART_SIZES, _ACL, *(algorithm.header for algorithm in Algorithm)}
     return tuple(pair for pair in attributes if pair[0] not in gone)
 
 
@@ -122,7 +164,7 @@ def header_pairs(attributes: Attributes, with_checksum: bool) -> Iterable[tuple[
     """The attributes as headers of an answer."""
     if not with_checksum:
         return without_checksum(attributes)
-    return tuple(pair for pair in attributes if pair[0] != _PART_SIZES)
+    return tuple(pair for pair in attributes if pair[0] not in (_PART_SIZES, _ACL))
 
 
 def storage_class(attributes: Attributes) -> str:

@@ -74,7 +74,7 @@ class Multipart:
         """CreateMultipartUpload."""
         attributes = metadata.of_request(call.headers)
         kind = checksums.of_new_upload(call.headers)
-        bucket = await self._buckets.require(call.bucket)
+        bucket = call.found
         seed = f"{self._node.cluster_id} {call.request.request_id} {self._clock.now_ms()}"
         upload_id = _id_start(bucket) + hashlib.sha256(seed.encode()).hexdigest()[:32]
         attributes += ((_OWNER, call.verified.identity.access_key_id),)
@@ -242,7 +242,7 @@ class Multipart:
         most = listing.max_entries("max-uploads", asked.get("max-uploads"))
         prefix, delimiter = asked.get("prefix", ""), asked.get("delimiter", "")
         key_marker, id_marker = asked.get("key-marker", ""), asked.get("upload-id-marker", "")
-        bucket = await self._buckets.require(call.bucket)
+        bucket = call.found
         page = await listing.list_uploads(
             self._source(bucket),
             prefix=prefix,
@@ -300,8 +300,8 @@ class Multipart:
         """The upload's register. Raises NoSuchUpload."""
         upload_id = call.arguments["uploadId"]
         path = upload_path(call.bucket, call.key, upload_id)
-        bucket, head = await asyncio.gather(self._buckets.require(call.bucket), self._node.head(path))
-        if head is None or head.deleted or not upload_id.startswith(_id_start(bucket)):
+        head = await self._node.head(path)
+        if head is None or head.deleted or not upload_id.startswith(_id_start(call.found)):
             raise NoSuchUpload(UploadId=upload_id[:200])
         return head
 

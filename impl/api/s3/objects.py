@@ -10,6 +10,7 @@ from impl.api import conditions
 from impl.api.http.exchange import Answer, HeaderPairs
 from impl.api.node_face import ObjectNode, Written
 from impl.api.s3 import metadata, shapes, xml, xml_requests
+from impl.api.s3.actions import action_on
 from impl.api.s3.auth import Payload, PayloadKind
 from impl.api.s3.bodies import CheckedBody
 from impl.api.s3.buckets import Buckets
@@ -73,7 +74,6 @@ class Objects:
         body.check_size(PUT_BYTES_MAX)
         attributes = metadata.of_request(call.headers)
         condition = write_condition(call)
-        await self._buckets.require(call.bucket)
         stored = await self.stored(call.path, body)
         checksum = body.checksum
         written = await self.write(
@@ -110,7 +110,6 @@ class Objects:
         """DeleteObject. Deleting what is not there is no error."""
         refuse_version(call)
         condition = write_condition(call)
-        await self._buckets.require(call.bucket)
         await self._delete(call, call.key, condition)
         return Answer(204)
 
@@ -122,7 +121,6 @@ class Objects:
     async def delete_many(self, call: Call) -> Answer:
         """DeleteObjects: each key by itself, and one answer for all."""
         asked = xml_requests.delete(await call.document())
-        await self._buckets.require(call.bucket)
         turns = asyncio.Semaphore(DELETES_AT_ONCE_MAX)
 
         async def one(target: DeleteTarget) -> NotDeleted | None:
@@ -141,6 +139,7 @@ class Objects:
         return xml_answer(xml.delete_result(DeleteResult([] if asked.quiet else deleted, failed)))
 
     async def _delete_target(self, call: Call, target: DeleteTarget) -> None:
+        call.require(action_on("s3:DeleteObject", target.version_id), target.key, target.version_id)
         if target.version_id not in (None, "null"):
             raise NoSuchVersion(Key=target.key, VersionId=target.version_id)
         if target.size_bytes is not None or target.modified_at_s is not None:
@@ -193,9 +192,8 @@ class Objects:
         return await self._content(call, head, (*about, *told.items()), span)
 
     async def head(self, bucket: str, key: str) -> Head:
-        """The head of a live object. Raises NoSuchBucket, NoSuchKey."""
-        path = object_path(bucket, key)
-        _, head = await asyncio.gather(self._buckets.require(bucket), self._node.head(path))
+        """The head of a live object, in a bucket that is there. Raises NoSuchKey."""
+        head = await self._node.head(object_path(bucket, key))
         if head is None or head.deleted:
             raise NoSuchKey(Key=key)
         return head
@@ -212,16 +210,16 @@ class Objects:
         return Answer(status, about, _after(first, pieces), end - start)
 
     async def acl(self, call: Call) -> Answer:
-        """GetObjectAcl: everything is private to the bucket's owner."""
-        _, bucket = await asyncio.gather(self.head(call.bucket, call.key), self._buckets.require(call.bucket))
-        return xml_answer(xml.access_control_policy(owner_of(bucket.owner), shapes.CannedAcl.PRIVATE))
+        """GetObjectAcl."""
+        head = await self.head(call.bucket, call.key)
+        return xml_answer(xml.access_control_policy(owner_of(call.found.owner), metadata.acl_of(head.attributes)))
 
     async def put_acl(self, call: Call) -> Answer:
-        """PutObjectAcl: only what is so already can be granted."""
-        metadata.refuse_unsupported(call.headers)
-        if "x-amz-acl" not in call.headers:
-            raise NotImplementedByS3("Only canned ACLs are understood; grant with a bucket policy.")
-        await self.head(call.bucket, call.key)
+        """PutObjectAcl: only what is so already can be granted, until a head can be changed by itself."""
+        wanted = metadata.acl_asked(call.headers, await call.document(required=False))
+        head = await self.head(call.bucket, call.key)
+        if wanted is not metadata.acl_of(head.attributes):
+            raise NotImplementedByS3("The ACL of an object that is there cannot be changed yet; put it again with it.")
         return Answer(200)
 
     # -- copies
@@ -246,7 +244,6 @@ class Objects:
             raise InvalidArgument("Unknown metadata directive.", ArgumentName="x-amz-metadata-directive")
         metadata.refuse_unsupported(call.headers)
         condition = write_condition(call)
-        await self._buckets.require(call.bucket)
         source, head = await self.source(call)
         source_path = object_path(source.bucket, source.key)
         if source_path == call.path and directive == "COPY" and "x-amz-storage-class" not in call.headers:
@@ -266,6 +263,7 @@ class Objects:
             if "x-amz-storage-class" in call.headers:
                 kept = [pair for pair in attributes if pair[0] != "x-amz-storage-class"]
                 attributes = (*kept, *metadata.of_request({"x-amz-storage-class": call.headers["x-amz-storage-class"]}))
+            attributes = (*attributes, *metadata.of_acl(metadata.acl_of_request(call.headers)))
         stored, checksum = await self._stored_copy(call, source_path, head)
         attributes = (*attributes, *metadata.of_checksum(checksum))
         written = await self.write(call, stored, content_type, attributes, condition)
