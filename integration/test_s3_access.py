@@ -2,18 +2,21 @@
 
 # ruff: noqa: F811 - fixtures are imported, and asked for by name
 
+import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import botocore
 import botocore.exceptions
+import pytest
 
 from integration.s3_cluster import S3Nodes, refused
 from integration.s3_fixtures import bucket, everywhere, nodes, s3  # noqa: F401
 
 
 def who(nodes: S3Nodes, name: str) -> Any:
-    """A client of somebody, at some node that is not always the same."""
-    node = nodes.names[hash(name) % len(nodes.names)]
+    """A client of somebody; each at another node, where there are several."""
+    node = nodes.names[("owner", "other", "nobody").index(name) % len(nodes.names)]
     match name:
         case "owner":
             return nodes.client(node)
@@ -134,6 +137,232 @@ def test_acls_say_what_is_so_and_refuse_what_cannot_be(nodes: S3Nodes, s3: Any, 
         s3.put_bucket_acl(Bucket=bucket, GrantWrite="uri=http://acs.amazonaws.com/groups/global/AllUsers")
     s3.create_bucket(Bucket=f"{bucket}-open", ACL="public-read")
     assert nodes.ask("n1", "GET", f"/{bucket}-open").status == 200
+
+
+# -- policies
+
+POLICIES: dict[str, list[dict[str, Any]]] = {
+    "none": [],
+    "read for all": [{"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "/*"}],
+    "list for other": [{"Effect": "Allow", "Principal": {"AWS": "AKIABOB"}, "Action": "s3:ListBucket", "Resource": ""}],
+    "all for other": [
+        {"Effect": "Allow", "Principal": {"AWS": ["arn:aws:iam:::user/AKIABOB"]}, "Action": "s3:*",
+         "Resource": ["", "/*"]}
+    ],
+    "but not for owner": [
+        {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "/*"},
+        {"Effect": "Deny", "Principal": {"AWS": "AKIAALICE"}, "Action": "s3:*", "Resource": ["", "/*"]},
+    ],
+    "only from elsewhere": [
+        {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": "/*",
+         "Condition": {"NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}
+    ],
+    "from here in the clear": [
+        {"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject", "s3:DeleteObject"], "Resource": "/th*",
+         "Condition": {"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}, "Bool": {"aws:SecureTransport": False}}}
+    ],
+}  # fmt: skip
+"""Statements; resources are what follows the bucket's name."""
+
+OPERATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "get": ("get_object", {"Key": "there"}),
+    "miss": ("get_object", {"Key": "missing"}),
+    "list": ("list_objects_v2", {}),
+    "put": ("put_object", {"Key": "new", "Body": b"y"}),
+    "copy": ("copy_object", {"Key": "new", "CopySource": "{bucket}/there"}),
+    "delete": ("delete_object", {"Key": "there-too"}),
+    "policy": ("get_bucket_policy", {}),
+    "tags": ("put_bucket_tagging", {"Tagging": {"TagSet": [{"Key": "a", "Value": "b"}]}}),
+}
+
+MAY = """
+    none                    owner   get list put copy delete policy tags  miss=NoSuchKey
+    none                    other                                         miss=AccessDenied
+    none                    nobody                                        miss=AccessDenied
+    read for all            owner   get list put copy delete policy tags  miss=NoSuchKey
+    read for all            other   get                                   miss=AccessDenied
+    read for all            nobody  get                                   miss=AccessDenied
+    list for other          other   list                                  miss=NoSuchKey
+    list for other          nobody                                        miss=AccessDenied
+    all for other           owner   get list put copy delete policy tags  miss=NoSuchKey
+    all for other           other   get list put copy delete policy tags  miss=NoSuchKey
+    all for other           nobody                                        miss=AccessDenied
+    but not for owner       owner   policy                                miss=AccessDenied
+    but not for owner       other   get                                   miss=AccessDenied
+    but not for owner       nobody  get                                   miss=AccessDenied
+    only from elsewhere     owner   list put delete policy tags           miss=AccessDenied
+    only from elsewhere     nobody                                        miss=AccessDenied
+    from here in the clear  other   get delete                            miss=AccessDenied
+    from here in the clear  nobody  get delete                            miss=AccessDenied
+"""
+"""A policy, somebody, what they may do with it, and what they are told of a key that is not there."""
+
+
+def policy_of(bucket: str, statements: list[dict[str, Any]]) -> str:
+    def resource(after: str) -> str:
+        return f"arn:aws:s3:::{bucket}{after}"
+
+    said = []
+    for statement in statements:
+        after = statement["Resource"]
+        said.append(statement | {"Resource": [resource(one) for one in ([after] if isinstance(after, str) else after)]})
+    return json.dumps({"Version": "2012-10-17", "Statement": said})
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_says_who_may_do_what(nodes: S3Nodes, s3: Any, bucket: str, name: str) -> None:
+    for key in ("there", "there-too"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    document = policy_of(bucket, POLICIES[name]) if POLICIES[name] else ""
+    if document:
+        s3.put_bucket_policy(Bucket=bucket, Policy=document)
+    for row in (line for line in MAY.splitlines() if line.split("  ")[2:3] == [name]):
+        somebody, *words = row.split(name)[1].split()
+        client = who(nodes, somebody)
+        for operation, (method, asked) in OPERATIONS.items():
+            asked = {n: v.format(bucket=bucket) if isinstance(v, str) else v for n, v in asked.items()}
+            allowed = "NoSuchBucketPolicy" if operation == "policy" and not document else "ok"
+            expected = allowed if operation in words else "AccessDenied"
+            if operation == "miss":
+                expected = words[-1].partition("=")[2]
+            assert outcome(getattr(client, method), Bucket=bucket, **asked) == expected, (row, operation)
+
+
+def test_a_policy_is_in_force_everywhere_at_once_and_so_is_its_end(nodes: S3Nodes, bucket: str) -> None:
+    writers = everywhere(nodes)
+    writers[0].put_object(Bucket=bucket, Key="k", Body=b"x")
+    document = policy_of(bucket, POLICIES["read for all"])
+    for turn in range(6):
+        writer = writers[turn % len(writers)]
+        writer.put_bucket_policy(Bucket=bucket, Policy=document)
+        assert [nodes.ask(node, "GET", f"/{bucket}/k").status for node in nodes.names] == [200] * len(nodes.names)
+        assert writers[0].get_bucket_policy(Bucket=bucket)["Policy"] == document
+        assert writers[0].get_bucket_policy_status(Bucket=bucket)["PolicyStatus"]["IsPublic"] is True
+        writer.delete_bucket_policy(Bucket=bucket)
+        assert [nodes.ask(node, "GET", f"/{bucket}/k").status for node in nodes.names] == [403] * len(nodes.names)
+        with refused("NoSuchBucketPolicy", 404):
+            writers[0].get_bucket_policy_status(Bucket=bucket)
+
+
+def test_of_many_keys_each_is_asked_for(nodes: S3Nodes, s3: Any, bucket: str) -> None:
+    for key in ("there", "there-too", "other"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    s3.put_bucket_policy(Bucket=bucket, Policy=policy_of(bucket, POLICIES["from here in the clear"]))
+    asked = {"Objects": [{"Key": key} for key in ("there", "other", "there-too", "missing")]}
+    done = who(nodes, "nobody").delete_objects(Bucket=bucket, Delete=asked)
+    assert sorted(item["Key"] for item in done["Deleted"]) == ["there", "there-too"]
+    assert sorted((item["Key"], item["Code"]) for item in done["Errors"]) == [
+        ("missing", "AccessDenied"),
+        ("other", "AccessDenied"),
+    ]
+    assert [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["other"]
+
+
+def test_a_policy_that_is_none_is_refused(s3: Any, bucket: str) -> None:
+    other = policy_of(f"{bucket}-other", POLICIES["read for all"])
+    misspelt = policy_of(bucket, POLICIES["read for all"]).replace("GetObject", "GetObjet")
+    for document in ("{}", "nonsense", other, misspelt, "x" * 21_000):
+        with refused("MalformedPolicy", 400):
+            s3.put_bucket_policy(Bucket=bucket, Policy=document)
+    with refused("NoSuchBucketPolicy", 404):
+        s3.get_bucket_policy(Bucket=bucket)
+
+
+def test_changes_of_one_bucket_at_once_never_undo_each_other(nodes: S3Nodes, s3: Any, bucket: str) -> None:
+    rule = {"AllowedMethods": ["GET"], "AllowedOrigins": ["https://a.example"]}
+    document = policy_of(bucket, POLICIES["read for all"])
+
+    def change(number: int) -> None:
+        client = everywhere(nodes)[number % len(nodes.names)]
+        changes = (
+            lambda: client.put_bucket_policy(Bucket=bucket, Policy=document),
+            lambda: client.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]}),
+            lambda: client.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "a", "Value": "b"}]}),
+            lambda: client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}),
+            lambda: client.put_bucket_acl(Bucket=bucket, ACL="public-read"),
+        )
+        changes[number]()
+
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(change, range(5)))
+    assert s3.get_bucket_policy(Bucket=bucket)["Policy"] == document
+    assert s3.get_bucket_cors(Bucket=bucket)["CORSRules"] == [rule]
+    assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"] == [{"Key": "a", "Value": "b"}]
+    assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    assert len(s3.get_bucket_acl(Bucket=bucket)["Grants"]) == 2
+
+
+# -- tags
+
+
+def test_a_buckets_tags_are_kept_and_deleted(nodes: S3Nodes, s3: Any, bucket: str) -> None:
+    tags = [{"Key": "größe", "Value": "a b+c"}, {"Key": "x", "Value": ""}]
+    for client in everywhere(nodes):
+        client.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
+        assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"] == tags
+        client.delete_bucket_tagging(Bucket=bucket)
+        with refused("NoSuchTagSet", 404):
+            s3.get_bucket_tagging(Bucket=bucket)
+    with refused("InvalidTag", 400):
+        s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "aws:x", "Value": ""}]})
+    with refused("BadRequest", 400):
+        s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": f"k{n}", "Value": ""} for n in range(51)]})
+    s3.create_bucket(Bucket=f"{bucket}-tagged", CreateBucketConfiguration={"Tags": tags})
+    assert s3.get_bucket_tagging(Bucket=f"{bucket}-tagged")["TagSet"] == tags
+
+
+# -- pages of other origins
+
+RULES = [
+    {
+        "AllowedOrigins": ["https://*.example"],
+        "AllowedMethods": ["GET", "PUT"],
+        "AllowedHeaders": ["x-amz-*", "content-type"],
+        "ExposeHeaders": ["ETag"],
+        "MaxAgeSeconds": 60,
+        "ID": "one",
+    },
+    {"AllowedOrigins": ["*"], "AllowedMethods": ["HEAD"]},
+]
+
+
+def test_pages_of_other_origins_are_told_what_the_rules_let_them(nodes: S3Nodes, s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="public-read")
+    ours, theirs = {"Origin": "https://a.example"}, {"Origin": "https://a.example.net"}
+    wish = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "Content-Type, x-amz-date"}
+    path = f"/{bucket}/any key".replace(" ", "%20")
+    assert nodes.ask("n1", "OPTIONS", path, headers=ours | wish).status == 403
+    assert "vary" not in nodes.ask("n1", "GET", f"/{bucket}/k", headers=ours).headers
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": RULES})
+    for node in nodes.names:
+        assert nodes.client(node).get_bucket_cors(Bucket=bucket)["CORSRules"] == RULES
+        reply = nodes.ask(node, "OPTIONS", path, headers=ours | wish)
+        assert reply.status == 200 and reply.body == b""
+        assert reply.headers["access-control-allow-origin"] == "https://a.example"
+        assert reply.headers["access-control-allow-methods"] == "GET, PUT"
+        assert reply.headers["access-control-allow-headers"] == "content-type, x-amz-date"
+        assert reply.headers["access-control-max-age"] == "60"
+        refusal = nodes.ask(node, "OPTIONS", path, headers=theirs | wish)
+        assert refusal.status == 403 and b"<Code>AccessForbidden</Code>" in refusal.body
+        assert "access-control-allow-origin" not in refusal.headers
+        for key, status in (("k", 200), ("hidden", 403)):
+            reply = nodes.ask(node, "GET", f"/{bucket}/{key}", headers=ours)
+            assert reply.status == status
+            assert reply.headers["access-control-allow-origin"] == "https://a.example"
+            assert reply.headers["access-control-expose-headers"] == "ETag" and "Origin" in reply.headers["vary"]
+        reply = nodes.ask(node, "GET", f"/{bucket}/k", headers=theirs)
+        assert "access-control-allow-origin" not in reply.headers and "Origin" in reply.headers["vary"]
+        reply = nodes.ask(node, "HEAD", f"/{bucket}/k", headers=theirs)
+        assert reply.headers["access-control-allow-origin"] == "*"
+        assert nodes.ask(node, "OPTIONS", path, headers=ours).status == 400
+        assert nodes.ask(node, "OPTIONS", "/never-made/k", headers=ours | wish).status == 403
+    s3.delete_bucket_cors(Bucket=bucket)
+    with refused("NoSuchCORSConfiguration", 404):
+        s3.get_bucket_cors(Bucket=bucket)
+    with refused("InvalidRequest", 400):
+        s3.put_bucket_cors(
+            Bucket=bucket, CORSConfiguration={"CORSRules": [{"AllowedOrigins": ["*"], "AllowedMethods": ["PATCH"]}]}
+        )
 
 
 # -- versioning

@@ -20,7 +20,8 @@ from impl.api.s3.buckets import Buckets
 from impl.api.s3.call import Call, bare_names, query_arguments, xml_answer
 from impl.api.s3.configuration import Configuration
 from impl.api.s3.credentials import Credentials
-from impl.api.s3.errors import AccessDenied, CorsForbidden, MethodNotAllowed, NotImplementedByS3, S3Error
+from impl.api.s3.cross_origin import CrossOrigin
+from impl.api.s3.errors import AccessDenied, MethodNotAllowed, NotImplementedByS3, S3Error
 from impl.api.s3.lists import Lists
 from impl.api.s3.multipart import Multipart
 from impl.api.s3.names import Target, target
@@ -59,6 +60,7 @@ class S3Api:
         self._clock = clock
         self._verifier = Verifier(credentials or Credentials(()), settings.region, settings.simple_keys)
         self._buckets = Buckets(node, clock, settings.region)
+        self._cross_origin = CrossOrigin(self._buckets, settings.domains)
         self._access = Access(self._buckets, clock, settings.anonymous)
         self._operations = self._table(node)
         assert self._operations.keys() <= ACTIONS.keys(), self._operations.keys() - ACTIONS.keys()
@@ -88,6 +90,16 @@ class S3Api:
             ("PUT", "bucket", "versioning"): configuration.put_versioning,
             ("GET", "bucket", "acl"): configuration.acl,
             ("PUT", "bucket", "acl"): configuration.put_acl,
+            ("GET", "bucket", "policy"): configuration.policy,
+            ("PUT", "bucket", "policy"): configuration.put_policy,
+            ("DELETE", "bucket", "policy"): configuration.delete_policy,
+            ("GET", "bucket", "policyStatus"): configuration.policy_status,
+            ("GET", "bucket", "cors"): configuration.cors,
+            ("PUT", "bucket", "cors"): configuration.put_cors,
+            ("DELETE", "bucket", "cors"): configuration.delete_cors,
+            ("GET", "bucket", "tagging"): configuration.tagging,
+            ("PUT", "bucket", "tagging"): configuration.put_tagging,
+            ("DELETE", "bucket", "tagging"): configuration.delete_tagging,
             ("POST", "bucket", "delete"): objects.delete_many,
             ("GET", "object", ""): objects.get,
             ("HEAD", "object", ""): objects.get,
@@ -113,7 +125,8 @@ class S3Api:
                 log.exception("S3 request failed", path=request.path, request_id=request.request_id)
             answer = self.refusal(request, error)
         ids = (("x-amz-request-id", request.request_id), ("x-amz-id-2", self._node.node_id))
-        return Answer(answer.status, (*ids, *answer.headers), answer.body, answer.length)
+        headers = (*ids, *answer.headers, *await self._cross_origin.headers(request))
+        return Answer(answer.status, headers, answer.body, answer.length)
 
     def refusal_at_the_edge(self, request: Request, error: AmberioError) -> Answer:
         """What the connection layer refuses, in the form of the API that was asked."""
@@ -136,7 +149,7 @@ class S3Api:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.items()}
         about = target(headers.get("host", ""), request.path, self._settings.domains)
         if request.method == "OPTIONS":
-            raise CorsForbidden("CORSResponse: CORS is not enabled for this bucket.", Method=request.method)
+            return await self._cross_origin.preflight(request, about)
         verified = self._verified(request)
         arguments = query_arguments(request.query)
         place = self._place(request, about, arguments)
@@ -184,11 +197,7 @@ def _unset(error: type[S3Error]) -> Handle:
 
 
 _UNSET: Final[dict[str, type[S3Error]]] = {
-    "policy": errors.NoSuchBucketPolicy,
-    "policyStatus": errors.NoSuchBucketPolicy,
-    "cors": errors.NoSuchCORSConfiguration,
     "lifecycle": errors.NoSuchLifecycleConfiguration,
-    "tagging": errors.NoSuchTagSet,
     "website": errors.NoSuchWebsiteConfiguration,
     "encryption": errors.ServerSideEncryptionConfigurationNotFound,
     "object-lock": errors.ObjectLockConfigurationNotFound,

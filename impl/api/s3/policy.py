@@ -88,6 +88,20 @@ class Policy(msgspec.Struct, frozen=True):
         return Decision.ALLOW if said else Decision.SILENT
 
 
+def is_public(policy: Policy) -> bool:
+    """Does it let somebody do something whom it does not name?
+
+    A condition on the caller's address or user name makes a statement private, as S3 has it ("The meaning of public"),
+    if it says which: one that only excludes some, or takes in half the Internet, does not.
+    """
+    return any(
+        statement.allows
+        and ("*" in statement.who.names or statement.who.but)
+        and not any(condition.narrows for condition in statement.conditions)
+        for statement in policy.statements
+    )
+
+
 def resource_of(bucket: str, key: str | None = None) -> str:
     """The ARN of a bucket, or of an object in it."""
     return f"{ARN}{bucket}" if key is None else f"{ARN}{bucket}/{key}"

@@ -42,6 +42,8 @@ _FROM_QUERY: Final = {
 _FROM_CONNECTION: Final = frozenset(
     {"aws:currenttime", "aws:epochtime", "aws:securetransport", "aws:sourceip", "aws:username", "s3:authtype"}
 )
+NARROW_PREFIX_BITS: Final = {4: 8, 6: 32}
+"""How long a network's prefix must be, by version of IP, for the network not to count as everybody."""
 KEYS: Final = frozenset(_FROM_HEADERS) | frozenset(_FROM_QUERY) | _FROM_CONNECTION
 
 
@@ -89,6 +91,18 @@ class Condition(msgspec.Struct, frozen=True):
         if value is None:
             return is_negated or self.if_exists
         return any(test(wanted, value) for wanted in self.values) != is_negated
+
+    @property
+    def narrows(self) -> bool:
+        """Can only callers fulfil it that it says: of some networks, or of some names?"""
+        if self.if_exists or self.operator == "Null" or _OPERATORS[self.operator][1]:
+            return False
+        if self.key == "aws:username":
+            return self.operator.startswith("String") and not any("*" in value for value in self.values)
+        networks = [_network(value) for value in self.values] if self.operator == "IpAddress" else [None]
+        return self.key == "aws:sourceip" and all(
+            network is not None and network.prefixlen >= NARROW_PREFIX_BITS[network.version] for network in networks
+        )
 
 
 def condition(name: str, key: str, values: Sequence[str]) -> Condition:

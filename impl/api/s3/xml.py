@@ -212,6 +212,10 @@ def tagging(tags: Iterable[Tag]) -> bytes:
     return _document("Tagging", f"<TagSet>{inner}</TagSet>")
 
 
+def policy_status(is_public: bool) -> bytes:
+    return _document("PolicyStatus", _flag("IsPublic", is_public))
+
+
 def cors_configuration(rules: Iterable[CorsRule]) -> bytes:
     return _document("CORSConfiguration", *map(_cors_rule, rules))
 

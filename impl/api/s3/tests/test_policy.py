@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from impl.api.s3.errors import MalformedPolicy
-from impl.api.s3.policy import Asks, Decision, is_allowed, parse, resource_of
+from impl.api.s3.policy import Asks, Decision, is_allowed, is_public, parse, resource_of
 from impl.api.s3.policy_conditions import KEYS, Asked, context
 from impl.api.s3.shapes import CannedAcl
 from impl.api.s3.wildcards import matches
@@ -376,3 +376,26 @@ def test_whatever_is_sent_is_a_policy_or_refused(document: Any) -> None:
         parse(json.dumps(document).encode(), "b")
     except MalformedPolicy as refused:
         assert refused.status == 400
+
+
+@pytest.mark.parametrize(
+    ("statement", "public"),
+    [
+        ({}, True),
+        ({"Principal": {"AWS": ["alice", "*"]}}, True),
+        ({"Principal": {"AWS": ["alice"]}}, False),
+        ({"Effect": "Deny"}, False),
+        ({"Condition": {"IpAddress": {"aws:SourceIp": ["10.0.0.0/8", "2001:db8::/32"]}}}, False),
+        ({"Condition": {"IpAddress": {"aws:SourceIp": ["10.0.0.0/8", "0.0.0.0/1"]}}}, True),
+        ({"Condition": {"IpAddressIfExists": {"aws:SourceIp": "10.0.0.0/8"}}}, True),
+        ({"Condition": {"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}}, True),
+        ({"Condition": {"StringEquals": {"aws:username": "alice"}}}, False),
+        ({"Condition": {"StringLike": {"aws:username": "*"}}}, True),
+        ({"Condition": {"StringNotEquals": {"aws:username": "alice"}}}, True),
+        ({"Condition": {"Bool": {"aws:SecureTransport": "true"}}}, True),
+    ],
+)
+def test_a_policy_is_public_if_it_lets_somebody_whom_it_does_not_say(statement: Json, public: bool) -> None:
+    said = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/*"}
+    document = json.dumps({"Statement": [said | statement]}).encode()
+    assert is_public(parse(document, "bucket")) is public
