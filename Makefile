@@ -33,6 +33,7 @@ lint: .venv/.ready
 
 model: .venv/.ready  ## check every bounded model and refute every broken twin (minutes)
 	$(BIN)/checker model --deep
+	$(BIN)/checker model --spec bucket
 
 mutants: .venv/.ready  ## show that the checker catches every deliberate bug, and never the honest node
 	$(BIN)/tracegen mutants --seeds 1..50

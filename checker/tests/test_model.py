@@ -12,6 +12,7 @@ from checker.errors import CannotCheck
 from checker.model_command import SPECS
 
 REGISTER = model.read_suite("register", SPECS)
+BUCKET = model.read_suite("bucket", SPECS)
 SMALLEST = 2
 QUICK_TWINS = ["acknowledge-before-quorum", "propose-without-quorum", "stale-read", "write-id-forgotten"]
 
@@ -77,6 +78,16 @@ def test_a_broken_twin_of_the_register_is_refuted(name: str) -> None:
     twin = next(twin for twin in REGISTER.twins if twin.name == name)
     result = model.check_twin(tlc.locate(), REGISTER.model(twin.model), twin, workers=1, timeout_s=120)
     assert (result.fault, result.cannot) == (None, None)
+
+
+@pytest.mark.parametrize("twin", BUCKET.twins, ids=lambda twin: twin.name)
+def test_a_broken_twin_of_the_bucket_is_refuted(twin: model.Twin) -> None:
+    result = model.check_twin(tlc.locate(), BUCKET.model(twin.model), twin, workers=1, timeout_s=120)
+    assert (result.fault, result.cannot) == (None, None)
+
+
+def test_every_invariant_of_the_bucket_has_a_twin_that_breaks_it() -> None:
+    assert BUCKET.unbroken() == []
 
 
 def test_every_twin_of_the_register_changes_exactly_one_line() -> None:

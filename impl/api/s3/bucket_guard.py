@@ -8,8 +8,10 @@ first what it is about to do, and looks afterwards whether the other said someth
 
 If the write's second read comes before the mark, then the list comes after the write, and sees it. If it comes after,
 the write finds the mark, and takes it away: so that the delete, which is conditional on it, is refused and must look
-again. If the bucket is gone by then, the write takes back what it wrote, and says so. There are no clocks and no
-locks; a mark whose maker crashed harms nobody, the next write takes it away.
+again. If the bucket is gone by then, the write takes back what it wrote, and says so. If it is another bucket by then,
+made under the same name, the write says that it does not know: it cannot say that it is there, as another one that
+found no bucket may have overwritten it, and take both back; nor may it take itself back, as it may have overwritten
+what is acknowledged in the new bucket. There are no clocks and no locks; a mark whose maker crashed harms nobody.
 
 Uploads in progress keep no bucket alive, as with S3: they are gone with it (multipart.py).
 """
@@ -19,7 +21,7 @@ from typing import Final
 import msgspec
 
 from impl.api.node_face import ObjectNode
-from impl.api.s3.bucket import path_of
+from impl.api.s3.bucket import Bucket, of_head, path_of
 from impl.api.s3.call import object_path
 from impl.api.s3.errors import BucketNotEmpty, NoSuchBucket, OperationAborted
 from impl.errors import AmberioError, OutcomeUnknown
@@ -65,34 +67,46 @@ class BucketGuard:
         found = await self._node.list(object_path(bucket, ""), 1, None, False)
         return not found.items
 
-    async def settle(self, bucket: str, path: str, generation: int, token: str) -> None:
+    async def check(self, bucket: Bucket) -> None:
+        """See that the bucket still is the one that a request began with. Raises NoSuchBucket.
+
+        Nothing rests on it but this: who may write into a bucket may not, by sending slowly, write into the next one
+        of that name.
+        """
+        head = await self._node.head(path_of(bucket.name))
+        if head is None or head.deleted or not of_head(bucket.name, head).is_same(bucket):
+            raise NoSuchBucket(BucketName=bucket.name)
+
+    async def settle(self, bucket: Bucket, path: str, generation: int, token: str) -> None:
         """See that what was written at `path` may be acknowledged: its bucket is there, and will not go unseen.
 
-        Whoever leaves something in a bucket that keeps it from being deleted calls this before the acknowledgement;
-        it is the second read. A bucket that was deleted and made again meanwhile is as good: the write is in it.
-        Raises NoSuchBucket when the write was taken back, OutcomeUnknown when that is not known.
+        Whoever leaves something in a bucket that keeps it from being deleted calls this before the acknowledgement,
+        with the bucket as it was when the request began; it is the second read. Raises NoSuchBucket when the write was
+        taken back, OutcomeUnknown when that is not known, or the bucket is another one by now.
         """
         try:
-            if await self._stands(bucket, token):
-                return
-            condition = Condition("generation_is", generation=generation)
-            await self._node.delete(path, condition=condition, write_id=None)
+            stands = await self._stands(bucket.name, token)
+            if stands is None:
+                condition = Condition("generation_is", generation=generation)
+                await self._node.delete(path, condition=condition, write_id=None)
         except OutcomeUnknown:
             raise
         except AmberioError as error:
-            raise OutcomeUnknown(
-                f"the object is written, but not whether its bucket still is there: {error}"
-            ) from error
-        raise NoSuchBucket(BucketName=bucket)
+            raise OutcomeUnknown(f"written, but it is not known whether the bucket still is there: {error}") from error
+        if stands is None:
+            raise NoSuchBucket(BucketName=bucket.name)
+        if not stands.is_same(bucket):
+            raise OutcomeUnknown("the bucket was deleted and made again meanwhile; try again")
 
-    async def _stands(self, bucket: str, token: str) -> bool:
+    async def _stands(self, name: str, token: str) -> Bucket | None:
+        """The bucket, now that nobody may delete it without looking again; None if it is gone."""
         for attempt in range(ATTEMPTS_MAX):
-            head = await self._node.head(path_of(bucket))
+            head = await self._node.head(path_of(name))
             if head is None or head.deleted:
-                return False
-            if not is_marked(head) or await self._rewrite(bucket, head, f"used-{token}-{attempt}", marked=False):
-                return True
-        raise OutcomeUnknown("the object is written, but its bucket was marked for deletion again and again")
+                return None
+            if not is_marked(head) or await self._rewrite(name, head, f"used-{token}-{attempt}", marked=False):
+                return of_head(name, head)
+        raise OutcomeUnknown("written, but the bucket was marked for deletion again and again; try again")
 
     async def _rewrite(self, bucket: str, head: Head, etag: str, *, marked: bool) -> bool:
         """Set or clear the mark, if the bucket's register still is `head`. Is it so now?

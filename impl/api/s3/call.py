@@ -68,11 +68,14 @@ class Call(msgspec.Struct, frozen=True):
 
     @property
     def write_id(self) -> str | None:
-        """What the SDKs send with every try of one call: so a try after a lost answer finds what the first one did."""
+        """What the SDKs send with every try of one call: so a try after a lost answer finds what the first one did.
+
+        Only in the same bucket: what was written in one that is gone since is gone too.
+        """
         invocation = self.headers.get("amz-sdk-invocation-id", "")
         if not invocation or len(invocation) > _INVOCATION_CHARACTERS_MAX or not invocation.isprintable():
             return None
-        return f"s3 {invocation}"
+        return f"s3 {self.asker.bucket.creation_id if self.asker is not None else ''} {invocation}"
 
     def body(self, algorithm: Algorithm | None = None) -> CheckedBody:
         """The request's body, to be read once. `algorithm`: of the checksum to compute if none is declared."""

@@ -172,7 +172,7 @@ class Multipart:
             attributes=(*kept, *metadata.of_part_sizes(sizes), *metadata.of_checksum(checksum)),
         )
         refuse(call, condition, written)
-        await self._buckets.guard.settle(call.bucket, call.path, written.generation, call.request.request_id)
+        await self._buckets.guard.settle(call.found, call.path, written.generation, call.request.request_id)
         await self._forget(call, sorted(found))
         return self._completed(call, written.etag or "", checksum)
 
@@ -180,7 +180,7 @@ class Multipart:
         head = await self._node.head(call.path)
         for applied in head.recent if head is not None else ():
             if applied.write_id == write_id:
-                await self._buckets.guard.settle(call.bucket, call.path, applied.generation, call.request.request_id)
+                await self._buckets.guard.settle(call.found, call.path, applied.generation, call.request.request_id)
                 return self._completed(call, applied.etag or "", None)
         raise NoSuchUpload(UploadId=call.arguments["uploadId"][:200])
 

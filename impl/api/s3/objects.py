@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from impl.api import conditions
+from impl.api.http.body import BodyStream
 from impl.api.http.exchange import Answer, HeaderPairs
 from impl.api.node_face import ObjectNode, Written
 from impl.api.s3 import metadata, shapes, xml, xml_requests
@@ -94,6 +95,8 @@ class Objects:
         self, call: Call, stored: Stored, content_type: str, attributes: Attributes, condition: Condition
     ) -> Written:
         """Write the head. Raises PreconditionFailed, or NoSuchKey for If-Match where there is nothing."""
+        if isinstance(call.request.body, BodyStream):
+            await self._buckets.guard.check(call.found)
         written = await self._node.write(
             call.path,
             stored,
@@ -103,7 +106,7 @@ class Objects:
             attributes=attributes,
         )
         refuse(call, condition, written)
-        await self._buckets.guard.settle(call.bucket, call.path, written.generation, call.request.request_id)
+        await self._buckets.guard.settle(call.found, call.path, written.generation, call.request.request_id)
         return written
 
     async def delete(self, call: Call) -> Answer:

@@ -5,17 +5,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from impl.api.s3 import bucket as registers
 from impl.api.s3.bucket import Bucket
 from impl.api.s3.bucket_guard import BucketGuard, is_marked
 from impl.api.s3.errors import BucketNotEmpty, NoSuchBucket, OperationAborted
+from impl.errors import OutcomeUnknown
 from impl.model import Head, Stored
 from impl.protocol.change import NO_CONDITION, Change, Condition, apply
 
 NAME = "the-bucket"
+KNOWN = NoSuchBucket | BucketNotEmpty | OperationAborted | OutcomeUnknown
+OVERWRITTEN = [6, 6, 11, 5, 6, 7, 4, 1, 1, 1, 0, 1, 6, 8, 11, 1, 2, 2, 6, 4, 2, 9, 2, 11]
+"""One write finds its bucket made again, after another one, which found none, has overwritten it (TLC found it)."""
 
 
 class _Written(msgspec.Struct, frozen=True):
@@ -96,9 +100,10 @@ async def put(node: Registers, guard: BucketGuard, key: str, token: str) -> str:
     head = await node.head(registers.path_of(NAME))
     if head is None or head.deleted:
         raise NoSuchBucket()
+    bucket = registers.of_head(NAME, head)
     path = f"{NAME}/{key}"
     written: Any = await node.write(path, Stored(b"", (), 0, token), condition=NO_CONDITION)
-    await guard.settle(NAME, path, written.generation, token)
+    await guard.settle(bucket, path, written.generation, token)
     return path
 
 
@@ -116,25 +121,29 @@ def played(order: list[int], clients: Clients) -> tuple[Registers, list[Any]]:
 
 
 @settings(max_examples=600, deadline=None)
-@given(st.lists(st.integers(0, 11), max_size=80), st.integers(1, 3), st.integers(1, 2), st.booleans())
+@given(
+    st.lists(st.integers(0, 11), max_size=80), st.integers(1, 4), st.integers(1, 2), st.integers(1, 2), st.booleans()
+)
+@example(OVERWRITTEN, 2, 1, 1, True)
 def test_what_was_acknowledged_is_there_and_its_bucket_too(
-    order: list[int], writers: int, deleters: int, again: bool
+    order: list[int], writers: int, keys: int, deleters: int, again: bool
 ) -> None:
     def clients(node: Registers, guard: BucketGuard) -> Sequence[Awaitable[object]]:
-        started: list[Awaitable[object]] = [put(node, guard, f"k{at % 2}", f"put{at}") for at in range(writers)]
+        started: list[Awaitable[object]] = [put(node, guard, f"k{at % keys}", f"put{at}") for at in range(writers)]
         started += [guard.delete(NAME, f"delete{at}") for at in range(deleters)]
         return [*started, create(node, "second")] if again else started
 
-    node, results = played(order, clients)
+    node, results = played(list(order), clients)
     for result in results:
-        assert result is None or isinstance(result, str | NoSuchBucket | BucketNotEmpty | OperationAborted), result
+        assert result is None or isinstance(result, str | KNOWN), result
     acknowledged = {result for result in results if isinstance(result, str)}
     bucket = node.heads[registers.path_of(NAME)]
     for path in acknowledged:
         assert not node.heads[path].deleted
         assert not bucket.deleted
     objects = {path for path, head in node.heads.items() if path.startswith(NAME) and not head.deleted}
-    assert objects == acknowledged
+    in_doubt = any(isinstance(result, OutcomeUnknown) for result in results)
+    assert objects >= acknowledged if in_doubt else objects == acknowledged
 
 
 def test_a_mark_whose_maker_crashed_is_taken_away_by_the_next_write() -> None:
