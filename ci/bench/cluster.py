@@ -72,7 +72,7 @@ def amberio(nodes: int, directory: Path, *options: str, trace: bool = False) -> 
         [sys.executable, "-m", "impl.server", "--config", str(config), "--node", name, *options] for name in names
     ]
     urls = [f"http://127.0.0.1:{port}" for port in ports]
-    with _running(commands, [f"{url}/_/api/v1/healthz" for url in urls]) as processes:
+    with running(commands, [f"{url}/_/api/v1/healthz" for url in urls]) as processes:
         time.sleep(0.5)  # the nodes reach each other
         name = f"{nodes} node{'s' if nodes > 1 else ''}{' traced' if trace else ''}"
         yield Target(name, f"{urls[0]}/_/api/v1/blobs", processes, [f"{url}/_metrics" for url in urls])
@@ -84,7 +84,7 @@ def moto() -> Iterator[Target]:
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with _running([command], [f"{url}/moto-api/"]) as processes:
+    with running([command], [f"{url}/moto-api/"]) as processes:
         urllib.request.urlopen(urllib.request.Request(f"{url}/bench", method="PUT"))
         # moto looks whether a request is signed, not whether the signature is right
         credential = "Credential=bench/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00"
@@ -92,7 +92,7 @@ def moto() -> Iterator[Target]:
 
 
 @contextlib.contextmanager
-def _running(commands: list[list[str]], ready: list[str]) -> Iterator[list[subprocess.Popen[bytes]]]:
+def running(commands: list[list[str]], ready: list[str]) -> Iterator[list[subprocess.Popen[bytes]]]:
     processes = [
         subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for command in commands
     ]
