@@ -142,6 +142,8 @@ class Place:
 
 
 PLACES = {"one": (1, False), "three-one-killed": (3, True)}
+on_one_node = pytest.mark.parametrize("started", ["one"], indirect=True)
+on_three_nodes = pytest.mark.parametrize("started", ["three-one-killed"], indirect=True)
 
 
 @pytest.fixture(scope="module", params=PLACES)
@@ -185,6 +187,24 @@ def plant(root: Path, count: int, seed: int = 1) -> dict[str, str]:
         (folder / name).write_bytes(body)
         planted[(folder / name).relative_to(root).as_posix()] = hashlib.md5(body).hexdigest()
     return planted
+
+
+def alter(root: Path, planted: dict[str, str]) -> tuple[set[str], set[str], set[str]]:
+    """Change, add and remove a few files of a tree; what `plant` told is brought up to date.
+
+    The changed, the added, the removed. A changed file has its size changed, too: the clients may look at no more.
+    """
+    names = sorted(planted)
+    changed, removed, added = set(names[1:30:7]), set(names[2:30:7]), {"new", "folder 1/a+b/new & more"}
+    for name in removed:
+        (root / name).unlink()
+        del planted[name]
+    for name in changed | added:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        with (root / name).open("ab") as file:
+            file.write(b"altered")
+        planted[name] = md5_of(root / name)
+    return changed, added, removed
 
 
 def tree(root: Path) -> dict[str, str]:
@@ -299,14 +319,14 @@ def library(job: str, **arguments: Any) -> Any:
 
 @cache
 def boto3_at(url: str) -> Any:
-    """A boto3 client, path style, which else is as it comes: it tries four times more."""
+    """A boto3 client, path style, that signs URLs as of version 4; else it is as it comes: it tries four times more."""
     return boto3.session.Session().client(
         "s3",
         endpoint_url=url,
         aws_access_key_id=KEY_ID,
         aws_secret_access_key=KEYS[KEY_ID],
         region_name="us-east-1",
-        config=botocore.config.Config(s3={"addressing_style": "path"}),
+        config=botocore.config.Config(s3={"addressing_style": "path"}, signature_version="s3v4"),
     )
 
 

@@ -124,6 +124,8 @@ class S3Api:
             if not isinstance(error, AmberioError):
                 log.exception("S3 request failed", path=request.path, request_id=request.request_id)
             answer = self.refusal(request, error)
+        if _answers_instead_of_continue(request):
+            request.keep_alive = False
         ids = (("x-amz-request-id", request.request_id), ("x-amz-id-2", self._node.node_id))
         headers = (*ids, *answer.headers, *await self._cross_origin.headers(request))
         return Answer(answer.status, headers, answer.body, answer.length)
@@ -205,3 +207,13 @@ _UNSET: Final[dict[str, type[S3Error]]] = {
     "ownershipControls": errors.OwnershipControlsNotFound,
     "replication": errors.ReplicationConfigurationNotFound,
 }
+
+
+def _answers_instead_of_continue(request: Request) -> bool:
+    """Does a client wait for `100 Continue` that has no body to send, so that it gets the final answer in its place?
+
+    botocore takes the status of such an answer for that of the next one, too, if the connection is kept: then it waits
+    for the next one until its time-out.
+    """
+    headers = request.headers
+    return headers.get(b"expect", b"").lower() == b"100-continue" and headers.get(b"content-length", b"0") == b"0"
