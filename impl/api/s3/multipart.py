@@ -19,7 +19,7 @@ import msgspec
 from impl.api import conditions
 from impl.api.http.exchange import Answer
 from impl.api.node_face import ObjectNode
-from impl.api.s3 import checksums, listing, metadata, shapes, xml, xml_requests
+from impl.api.s3 import checksums, documents, listing, metadata, shapes, xml, xml_requests
 from impl.api.s3.bodies import CheckedBody
 from impl.api.s3.bucket import Bucket
 from impl.api.s3.buckets import Buckets
@@ -147,7 +147,7 @@ class Multipart:
 
     async def complete(self, call: Call) -> Answer:
         """CompleteMultipartUpload. One that comes again after its answer was lost gets the same answer."""
-        asked = xml_requests.complete_multipart_upload(await call.document())
+        asked = await documents.read(call, xml_requests.complete_multipart_upload)
         upload_id = call.arguments["uploadId"]
         condition = write_condition(call)
         write_id = f"complete {upload_id}"
