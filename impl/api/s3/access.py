@@ -24,7 +24,7 @@ from impl.doors import Clock
 from impl.model import Head
 
 Place = tuple[str, str, str]
-"""Method, what it is about (service, bucket, object, form), sub-resource ("" for the thing itself)."""
+"""Method, what it is about (service, bucket, object), sub-resource ("" for the thing itself)."""
 
 OF_EACH: Final = ""
 """The action of what asks for each object by itself, with `Call.require`."""
@@ -62,7 +62,7 @@ ACTIONS: Final[dict[Place, str]] = {
     ("GET", "bucket", "ownershipControls"): "s3:GetBucketOwnershipControls",
     ("GET", "bucket", "replication"): "s3:GetReplicationConfiguration",
     ("POST", "bucket", "delete"): OF_EACH,
-    ("POST", "form", ""): "s3:PutObject",
+    ("POST", "bucket", ""): "s3:PutObject",  # a form, whose key is that of the call
     ("GET", "object", ""): "s3:GetObject",
     ("HEAD", "object", ""): "s3:GetObject",
     ("PUT", "object", ""): "s3:PutObject",
@@ -81,7 +81,7 @@ ACTIONS: Final[dict[Place, str]] = {
 }
 _COPIES: Final = frozenset({("PUT", "object", ""), ("PUT", "object", "uploadId")})
 _CONDITIONAL: Final = frozenset({("PUT", "object", ""), ("POST", "object", "uploadId")})
-_NEW_OBJECTS: Final = frozenset({("PUT", "object", ""), ("POST", "object", "uploads"), ("POST", "form", "")})
+_NEW_OBJECTS: Final = frozenset({("PUT", "object", ""), ("POST", "object", "uploads"), ("POST", "bucket", "")})
 
 
 class Admitted(msgspec.Struct, frozen=True):

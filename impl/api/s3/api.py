@@ -13,7 +13,7 @@ import structlog
 from impl.api.http.exchange import Answer, Operation, Request, error_answer
 from impl.api.http.routes import Route
 from impl.api.node_face import ObjectNode
-from impl.api.s3 import errors
+from impl.api.s3 import errors, form_upload
 from impl.api.s3.access import ACTIONS, Access, Admitted, Place, public_only
 from impl.api.s3.auth import Verified, Verifier
 from impl.api.s3.buckets import Buckets
@@ -24,8 +24,9 @@ from impl.api.s3.cross_origin import CrossOrigin
 from impl.api.s3.errors import AccessDenied, MethodNotAllowed, NotImplementedByS3, S3Error
 from impl.api.s3.lists import Lists
 from impl.api.s3.multipart import Multipart
-from impl.api.s3.names import Target, target
-from impl.api.s3.objects import Objects
+from impl.api.s3.names import Target, check_key, target
+from impl.api.s3.objects import PUT_BYTES_MAX, Objects
+from impl.api.s3.posts import Posts
 from impl.config import S3Settings
 from impl.doors import Clock
 from impl.errors import AmberioError
@@ -42,6 +43,8 @@ SUB_RESOURCES: Final = frozenset((
     "renameObject", "replication", "requestPayment", "restore", "retention", "select", "session", "tagging",
     "torrent", "uploadId", "uploads", "versioning", "versions", "website"
 ))  # fmt: skip
+FORM: Final[Place] = ("POST", "bucket", "")
+"""A form upload: what it is about and who sends it is said in its body."""
 _NOT_ALONE: Final = frozenset({"partNumber"})
 """Arguments that ask for no sub-resource by themselves."""
 
@@ -101,6 +104,7 @@ class S3Api:
             ("PUT", "bucket", "tagging"): configuration.put_tagging,
             ("DELETE", "bucket", "tagging"): configuration.delete_tagging,
             ("POST", "bucket", "delete"): objects.delete_many,
+            FORM: Posts(objects).post,
             ("GET", "object", ""): objects.get,
             ("HEAD", "object", ""): objects.get,
             ("PUT", "object", ""): objects.put,
@@ -152,22 +156,37 @@ class S3Api:
         about = target(headers.get("host", ""), request.path, self._settings.domains)
         if request.method == "OPTIONS":
             return await self._cross_origin.preflight(request, about)
-        verified = self._verified(request)
         arguments = query_arguments(request.query)
         place = self._place(request, about, arguments)
-        admitted = await self._access.admit(Call(request, about, arguments, headers, verified), place)
+        if place == FORM:
+            call = await self._form_call(request, about)
+        else:
+            call = Call(request, about, arguments, headers, self._verified(request))
+        admitted = await self._access.admit(call, place)
         try:
             return await self._operations_for(admitted)[place](admitted.call)
         except S3Error as error:
             raise admitted.told(error) from None
 
     def _verified(self, request: Request) -> Verified:
+        self._require_keys()
+        now_s = self._clock.now_ms() / 1000
+        return self._verifier.verify(request.method, request.path, request.query, request.headers, now_s)
+
+    async def _form_call(self, request: Request, about: Target) -> Call:
+        """A form upload as a call: its key, its fields as headers, and who signed its policy."""
+        assert about.bucket is not None
+        self._require_keys()
+        now_s = self._clock.now_ms() / 1000
+        form = await form_upload.begin(request, self._verifier, about.bucket, PUT_BYTES_MAX, now_s)
+        about = Target(about.bucket, check_key(form.form.key))
+        return Call(request, about, {}, form.headers, form.verified, form=form)
+
+    def _require_keys(self) -> None:
         if not self._has_keys and not self._settings.anonymous:
             raise AccessDenied(
                 "Access Denied: this node has no access keys yet; its operator gives it some with s3.credentials_file"
             )
-        now_s = self._clock.now_ms() / 1000
-        return self._verifier.verify(request.method, request.path, request.query, request.headers, now_s)
 
     def _operations_for(self, admitted: Admitted) -> Mapping[Place, Handle]:
         """The operations, on a node that shows what the request may see."""

@@ -12,17 +12,22 @@ from impl.api.s3.auth import Payload, PayloadKind
 from impl.api.s3.checksums import Algorithm, Checksum, Declared, Digests, trailing_checksum
 from impl.api.s3.chunked import ChunkDecoder, decoder_for
 from impl.api.s3.errors import EntityTooLarge, MaxMessageLengthExceeded, MissingContentLength
+from impl.api.s3.form_upload import FormFile
 
 HASHED_AT_ONCE_BYTES: Final = 1024 * 1024
 """How much is hashed in one go on a thread, while as much of what follows may come in."""
+
+UNANNOUNCED: Final = 2**63 - 1
+"""The size of what does not say how long it is: more than any bound."""
 
 
 class CheckedBody:
     """One body, to be read to its end: `read` gives b"" only when everything that was said of it has proved true.
 
     From then on `md5` (hex) and `checksum` tell what it was. `size_bytes` is that of the decoded body. Making one
-    raises MissingContentLength where the request does not say how long it is. `read` raises what the decoder does,
-    BadDigest, XAmzContentSHA256Mismatch, and what the connection's body does.
+    raises MissingContentLength where the request does not say how long it is; only a form's file may leave that open,
+    and bounds itself (its `announced_bytes` are UNANNOUNCED). `read` raises what the decoder does, BadDigest,
+    XAmzContentSHA256Mismatch, and what the connection's body does.
     """
 
     def __init__(
@@ -41,10 +46,10 @@ class CheckedBody:
         size_bytes = len(body) if isinstance(body, bytes) else body.size_bytes
         if self._decoder is not None:
             size_bytes = self._decoder.size_bytes
-        if size_bytes is None:
+        if size_bytes is None and not isinstance(body, FormFile):
             raise MissingContentLength()
         self.size_bytes: int | None = size_bytes
-        self.announced_bytes = size_bytes
+        self.announced_bytes = UNANNOUNCED if size_bytes is None else size_bytes
         self._algorithm = declared.algorithm or algorithm
         wanted = {self._algorithm} if self._algorithm else set()
         if payload.kind is PayloadKind.EXACT:

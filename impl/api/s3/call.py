@@ -2,7 +2,7 @@
 
 from email.utils import formatdate
 from typing import Final
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -14,6 +14,7 @@ from impl.api.s3.bucket import Bucket
 from impl.api.s3.checksums import Algorithm, declared_by
 from impl.api.s3.credentials import canonical_user_id
 from impl.api.s3.errors import AccessDenied, InvalidArgument, InvalidURI, MissingRequestBody
+from impl.api.s3.form_upload import FormUpload
 from impl.api.s3.names import Target
 from impl.api.s3.shapes import Owner
 from impl.protocol.change import Condition
@@ -28,6 +29,7 @@ class Call(msgspec.Struct, frozen=True):
     """A request to S3. `arguments` are those of the query, decoded; `headers` have lower-case names.
 
     access.py sets `asker` for all that is about a bucket which is there, and `may_all` for whom nothing is denied.
+    Of a form upload, `target`, `headers` and `verified` are the form's, and the body is its file.
     """
 
     request: Request
@@ -37,6 +39,7 @@ class Call(msgspec.Struct, frozen=True):
     verified: Verified
     asker: Asker | None = None
     may_all: bool = False
+    form: FormUpload | None = None
 
     @property
     def found(self) -> Bucket:
@@ -79,9 +82,8 @@ class Call(msgspec.Struct, frozen=True):
 
     def body(self, algorithm: Algorithm | None = None) -> CheckedBody:
         """The request's body, to be read once. `algorithm`: of the checksum to compute if none is declared."""
-        return CheckedBody(
-            self.request.body, self.verified.payload, self.request.headers, declared_by(self.headers), algorithm
-        )
+        body = self.request.body if self.form is None else self.form.file
+        return CheckedBody(body, self.verified.payload, self.request.headers, declared_by(self.headers), algorithm)
 
     async def document(self, required: bool = True) -> bytes:
         """A small body, whole. Raises MissingRequestBody if there must be one."""
@@ -146,13 +148,6 @@ def owner_of(access_key_id: str, name: str = "") -> Owner:
 def http_time(at_ms: int) -> str:
     """Milliseconds since the epoch as headers have it."""
     return formatdate(at_ms // 1000, usegmt=True)
-
-
-def header_text(text: str) -> str:
-    """A text from a URL as a header's value: its UTF-8, one character a byte. Raises InvalidArgument for controls."""
-    if not text.isprintable() and any(ord(character) < 32 or ord(character) == 127 for character in text):
-        raise InvalidArgument("a response header cannot hold control characters", ArgumentValue=quote(text[:200]))
-    return text.encode().decode("latin-1")
 
 
 def refusal_of_condition(condition: Condition) -> str:

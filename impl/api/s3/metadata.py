@@ -6,6 +6,7 @@ Attributes have the names of their headers in lower case, but for the sizes of a
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Final
+from urllib.parse import quote
 
 from impl.api.s3 import xml_requests
 from impl.api.s3.checksums import Algorithm, Checksum, ChecksumType, read_value
@@ -170,3 +171,13 @@ def header_pairs(attributes: Attributes, with_checksum: bool) -> Iterable[tuple[
 def storage_class(attributes: Attributes) -> str:
     """The storage class as lists tell it."""
     return dict(attributes).get(_STORAGE_CLASS, "STANDARD")
+
+
+def header_text(text: str) -> str:
+    """A text from a URL or a form as a header's value: its UTF-8, one character a byte.
+
+    Raises InvalidArgument for control characters.
+    """
+    if not text.isprintable() and any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise InvalidArgument("a response header cannot hold control characters", ArgumentValue=quote(text[:200]))
+    return text.encode().decode("latin-1")

@@ -17,7 +17,6 @@ from impl.api.s3.bodies import CheckedBody
 from impl.api.s3.buckets import Buckets
 from impl.api.s3.call import (
     Call,
-    header_text,
     http_time,
     number_argument,
     object_path,
@@ -186,7 +185,9 @@ class Objects:
         )
         told |= {_titled(name): value for name, value in metadata.header_pairs(head.attributes, is_checksum_wanted)}
         told |= {
-            name: header_text(call.arguments[asked]) for asked, name in _OVERRIDES.items() if asked in call.arguments
+            name: metadata.header_text(call.arguments[asked])
+            for asked, name in _OVERRIDES.items()
+            if asked in call.arguments
         }
         if parts:
             told["x-amz-mp-parts-count"] = str(parts)
