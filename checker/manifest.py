@@ -15,7 +15,7 @@ import msgspec
 
 from checker.errors import CannotCheck
 
-DomainType = Literal["symbol", "int", "rank", "pair", "enum", "set", "bool", "node"]
+DomainType = Literal["symbol", "int", "rank", "pair", "enum", "set", "list", "bool", "node"]
 ParamDefault = Literal["all", "first", "majority", "none"]
 
 
@@ -24,7 +24,8 @@ class Domain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     symbol: any text, numbered in each trace (None is 0; with `sorted`, in the order of the texts). int: itself, from 0.
     rank: an integer, as its rank among the trace's (None is 0). pair: [round, node], ordered by round and then by node
-    (None is 0, round 0 of node i is i). enum: one of `values`, a string in TLA+. set: a set of nodes. bool. node.
+    (None is 0, round 0 of node i is i). enum: one of `values`, a string in TLA+. set: a set of nodes. list:
+    integers from 0, as a sequence. bool. node.
     """
 
     type: DomainType
@@ -37,6 +38,7 @@ BUILT_IN: Mapping[str, Domain] = {
     "bool": Domain("bool"),
     "node": Domain("node"),
     "set": Domain("set"),
+    "list": Domain("list"),
 }
 
 
@@ -279,8 +281,10 @@ def _check(manifest: Manifest) -> None:
     for canary in manifest.canaries:
         if canary.event not in manifest.kinds or canary.field not in manifest.kinds[canary.event].fields:
             raise CannotCheck(f"{path}: canary: there is no field {canary.field!r} of an event {canary.event!r}")
-        if manifest.domains[manifest.kinds[canary.event].fields[canary.field]].type == "set":
-            raise CannotCheck(f"{path}: canary: {canary.field!r} is a set; choose a field with a single value")
+        if manifest.domains[manifest.kinds[canary.event].fields[canary.field]].type in ("set", "list"):
+            raise CannotCheck(
+                f"{path}: canary: {canary.field!r} has several values at once; choose a field with a single value"
+            )
     for name, param in manifest.params.items():
         if param.domain not in manifest.domains:
             raise CannotCheck(f"{path}: param.{name}: there is no domain {param.domain!r}; declare it")

@@ -50,6 +50,17 @@ class _Sets(dict[object, int]):
         return [sorted(members) for members in self._numbers]
 
 
+class _Lists(dict[object, int]):
+    """Lists of integers, numbered in the order of first sight for all traces together."""
+
+    def __missing__(self, value: object) -> int:
+        assert isinstance(value, tuple)
+        if not all(isinstance(item, int) and 0 <= item < FIELD_MAX for item in value):
+            raise KeyError(f"is {value!r}, but the integers of a list must lie in 0..{FIELD_MAX - 1}")
+        self[value] = number = len(self)
+        return number
+
+
 class Ordinals:
     """The ordinals of every domain's values in one trace at a time: `begin` a trace, then look its values up."""
 
@@ -57,6 +68,7 @@ class Ordinals:
         self.nodes: dict[object, int] = {node: number for number, node in enumerate(nodes, start=1)}
         self.pair_base = len(nodes) + 1
         self.sets = _Sets(self.nodes)
+        self.lists = _Lists()
         self._domains = manifest.domains
         self.tables: dict[str, dict[object, int]] = {
             name: self._table(domain) for name, domain in manifest.domains.items()
@@ -100,6 +112,8 @@ class Ordinals:
                 return self.nodes
             case "set":
                 return self.sets
+            case "list":
+                return self.lists
             case "enum":
                 return {value: number for number, value in enumerate(domain.values)}
             case _:

@@ -23,6 +23,7 @@ FIELD_TYPES: Final[Mapping[str, Any]] = {
     "pair": tuple[int, str] | None,
     "enum": str,
     "set": tuple[str, ...],
+    "list": tuple[int, ...],
     "bool": bool,
     "node": str,
 }

@@ -79,6 +79,7 @@ def data_module(packer: Packer, packed: Sequence[PackedTrace], name: str = "Trac
         if domain.type == "enum":
             yield f"Values_{name} == <<{', '.join(map(_text, domain.values))}>>\n"
     yield f"Values_set == <<{', '.join(map(_set, packer.ordinals.sets.members))}>>\n"
+    yield f"Values_list == <<{', '.join(map(_list, packer.ordinals.lists))}>>\n"
     yield f"Kind(e) == e[1] % {len(packer.numbers) + 1}\n"
     for kind in manifest.kinds.values():
         number = packer.numbers[kind.name]
@@ -127,8 +128,8 @@ def _decoders(kind: Kind, layout: _Layout, manifest: Manifest) -> Iterable[str]:
 def _decoded(name: str, domain: Domain, expression: str) -> str:
     """The TLA+ value of an ordinal that an expression gives."""
     match domain.type:
-        case "enum" | "set":
-            return f"Values_{name if domain.type == 'enum' else 'set'}[{expression} + 1]"
+        case "enum" | "set" | "list":
+            return f"Values_{name if domain.type == 'enum' else domain.type}[{expression} + 1]"
         case "bool":
             return f"{expression} = 1"
         case _:
@@ -137,6 +138,11 @@ def _decoded(name: str, domain: Domain, expression: str) -> str:
 
 def _set(members: Sequence[int]) -> str:
     return "{" + ", ".join(map(str, members)) + "}"
+
+
+def _list(items: object) -> str:
+    assert isinstance(items, tuple)
+    return f"<<{', '.join(map(str, items))}>>"
 
 
 def _text(value: str) -> str:

@@ -29,6 +29,7 @@ FIELDS = {
     "after": "ticket",
     "colour": "colour",
     "members": "set",
+    "items": "list",
     "flag": "bool",
     "peer": "node",
 }
@@ -90,6 +91,7 @@ def drawn(draw: random.Random) -> dict[str, Any]:
         "after": [draw.randrange(10**12), draw.choice(NODES)],
         "colour": draw.choice(["red", 'so-called "green"', "blue"]),
         "members": draw.sample(NODES, draw.randrange(4)),
+        "items": [draw.randrange(40) for _ in range(draw.randrange(4))],
         "flag": draw.random() < 0.5,
         "peer": draw.choice(NODES),
     }
@@ -134,6 +136,7 @@ def expected(record: dict[str, Any], trace: list[dict[str, Any]]) -> tuple[Value
         ticket(record["after"]),
         Text(record["colour"].replace('"', '\\"')),
         Set(tuple(sorted(NODES.index(node) + 1 for node in record["members"]))),
+        Function(tuple(enumerate(record["items"], start=1))),
         record["flag"],
         NODES.index(record["peer"]) + 1,
     )
@@ -194,6 +197,7 @@ def test_tlc_decodes_what_was_packed(tmp_path: Path) -> None:
         ("colour", "brown", "Note.colour is 'brown', which is none of colour: red"),
         ("peer", "m7", "Note.peer is 'm7', which is none of node: m1, m10, m2"),
         ("members", ["m1", "m7"], "Note.members is ('m1', 'm7'), which is none of set"),
+        ("items", [3, -1], "Note.items is (3, -1), but the integers of a list must lie in 0..1073741823"),
         ("at", [3, "m7"], "Note.at is [3, m7], but there is no node 'm7'"),
     ],
 )
