@@ -45,22 +45,48 @@ class PartRef(msgspec.Struct, frozen=True, array_like=True):
     size_bytes: int
 
 
+NULL_VERSION: Final = 0
+"""The version that a write makes which makes none of its own; there is one of them at most."""
+
+
 class Applied(msgspec.Struct, frozen=True, array_like=True):
-    """What a write id did to the register: kept in the head, so a retry returns the first outcome."""
+    """What a write id did to the register: kept in the head, so a retry returns the first outcome.
+
+    `version` is the one that it made, removed or amended, and `marker` says whether that one is a delete marker.
+    """
 
     write_id: str
     generation: int
     etag: str | None
     size_bytes: int
     deleted: bool
+    version: int = NULL_VERSION
+    marker: bool = False
+
+
+class Version(msgspec.Struct, frozen=True, array_like=True):
+    """One version of a path: `id` is the generation that made it, or NULL_VERSION. A delete marker has no body."""
+
+    id: int
+    marker: bool
+    etag: str | None
+    size_bytes: int
+    content_type: str
+    updated_at_ms: int
+    body: bytes | None
+    parts: tuple[PartRef, ...]
+    attributes: Attributes
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
-    """The current metadata record of a path, the value that the register agrees on.
+    """The current metadata record of a path, the value that the register agrees on. Spec: Head of Register.tla.
 
-    A body up to INLINE_BODY_BYTES_MAX is in `body`; a larger one is named by `parts`, in order. A tombstone has
-    `deleted` set, no etag and no body. `recent` holds the last RECENT_WRITES_MAX writes, oldest first. `attributes` are
-    what an API keeps beside the body; rows from before there were any decode without them.
+    A body up to INLINE_BODY_BYTES_MAX is in `body`; a larger one is named by `parts`, in order. `recent` holds the last
+    RECENT_WRITES_MAX writes, oldest first. `attributes` are what an API keeps beside the body.
+
+    All this is of the path's current version, `version`; `older` are those before it, oldest first. If `deleted`, there
+    is no etag and no body: the current version is a delete marker if `marker`, else there is no version at all, which
+    is called a tombstone. Rows from before there were attributes, or versions, decode without them.
     """
 
     generation: int
@@ -73,10 +99,73 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     parts: tuple[PartRef, ...]
     recent: tuple[Applied, ...]
     attributes: Attributes = ()
+    version: int = NULL_VERSION
+    marker: bool = False
+    older: tuple[Version, ...] = ()
+
+    @property
+    def current(self) -> Version | None:
+        """The current version; None for a tombstone."""
+        if self.deleted and not self.marker:
+            return None
+        return Version(
+            self.version,
+            self.marker,
+            self.etag,
+            self.size_bytes,
+            self.content_type,
+            self.updated_at_ms,
+            self.body,
+            self.parts,
+            self.attributes,
+        )
+
+    @property
+    def versions(self) -> tuple[Version, ...]:
+        """All versions, oldest first; the last one is the current one."""
+        current = self.current
+        return self.older if current is None else (*self.older, current)
+
+    @property
+    def version_ids(self) -> tuple[int, ...]:
+        """Their ids, in the same order."""
+        older = tuple(version.id for version in self.older)
+        return older if self.deleted and not self.marker else (*older, self.version)
+
+    def at(self, version_id: int) -> "Head | None":
+        """The head as it would be if this version were the current one and the only one; None if it is not there."""
+        if version_id == self.version and not (self.deleted and not self.marker):
+            return msgspec.structs.replace(self, older=())
+        found = next((version for version in self.older if version.id == version_id), None)
+        return None if found is None else head_of(self.generation, (found,), self.recent)
 
     @property
     def last_write_id(self) -> str | None:
         return self.recent[-1].write_id if self.recent else None
+
+
+def head_of(
+    generation: int, versions: tuple[Version, ...], recent: tuple[Applied, ...], tombstone_at_ms: int = 0
+) -> Head:
+    """The head that has these versions, the last of them as its current one; a tombstone if there is none."""
+    if not versions:
+        return Head(generation, True, None, 0, "", tombstone_at_ms, None, (), recent)
+    *older, current = versions
+    return Head(
+        generation,
+        current.marker,
+        current.etag,
+        current.size_bytes,
+        current.content_type,
+        current.updated_at_ms,
+        current.body,
+        current.parts,
+        recent,
+        current.attributes,
+        current.id,
+        current.marker,
+        tuple(older),
+    )
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -104,6 +193,13 @@ class Register(msgspec.Struct, frozen=True, array_like=True):
 
 
 VIRGIN: Final = Register()
+
+
+class Rows(msgspec.Struct, frozen=True, array_like=True):
+    """A node's registers of a range, without bodies, by their paths' bytes; `has_more` if the range goes on."""
+
+    registers: list[tuple[str, Register]]
+    has_more: bool
 
 
 class ReplicaSet(msgspec.Struct, frozen=True):

@@ -140,6 +140,7 @@ class FileTrace:
                 generation=found.generation,
                 etag=found.head.etag if found.head else None,
                 deleted=found.head.deleted if found.head else False,
+                versions=found.head.version_ids if found.head else (),
             )
         )
 

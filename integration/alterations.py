@@ -16,6 +16,7 @@ NOWHERE: Final = object()
 FRESH_ETAG: Final = "0" * 32
 FRESH_NAME: Final = "never-seen"
 FRESH_ROUND: Final = 7_000_000
+FRESH_VERSION: Final = 7_000
 NODES: Final = ("n1", "n2", "n3")
 
 
@@ -149,6 +150,12 @@ def ways(domain: str, name: str) -> dict[str, Value]:
             return {"another node": where(any_value, lambda old: next(node for node in NODES if node != old))}
         case "set":
             return {"one node less": where(any_value, lambda old: old[:-1])}
+        case "list":
+            return {
+                "one more": where(any_value, lambda old: [*old, FRESH_VERSION]),
+                "one less": where(bool, lambda old: old[:-1]),
+                "another": where(bool, lambda old: [*old[:-1], FRESH_VERSION]),
+            }
         case _:
             raise AssertionError(f"say each value of {domain} in the table")
 
@@ -243,7 +250,13 @@ def change(kind: str) -> list[Alteration]:
             for new in ("applied", "replayed", "refused", "unchanged")
             if new != old
         ),
-        *stated(kind, "generation", "deleted"),
+        *stated(kind, "generation", "deleted", "versions"),
+        instead(kind, "versioned", True, f"{kind}_versioned(e) = ", operation="read"),
+        instead(kind, "versioned", True, f"{kind}_versioned(e) = ", operation="delete"),
+        instead(kind, "versioned", True, f"{kind}_versions(e) = ", **put),
+        instead(kind, "version", FRESH_VERSION, f"{kind}_version(e) = ", operation="read"),
+        instead(kind, "version", FRESH_VERSION, f"{kind}_version(e) = ", operation="put"),
+        instead(kind, "version", FRESH_VERSION, outcome, operation="delete", outcome="applied"),
         *(each.where(lambda site: not is_applied_put(site)) for each in stated(kind, "etag")),
         # a put is free to have any etag
         *(each.where(all_of(is_applied_put, has_effect("Accept"))) for each in carried(kind, "etag", at="Accept")),
@@ -270,7 +283,7 @@ def used_before(site: Site) -> Any:
 
 
 ALTERATIONS: Final[list[Alteration]] = [
-    *stated("Restart", "promised", "accepted", "generation", "etag", "deleted"),
+    *stated("Restart", "promised", "accepted", "generation", "etag", "deleted", "versions"),
     *group("Prepare"),
     Alteration("Prepare", "ballot", "another node's", of_another, "Owner(b) = c"),
     Alteration("Prepare", "ballot", "a claim's", lambda site: [0, site.entry.node], "~Claiming(b)"),
@@ -299,7 +312,7 @@ ALTERATIONS: Final[list[Alteration]] = [
     *counted("Propose"),
     *carried("Propose", "ballot"),
     *found("Accept"),
-    *carried("Accept", "ballot", "next", "generation", "etag", "deleted"),
+    *carried("Accept", "ballot", "next", "generation", "etag", "deleted", "versions"),
     *stated("Accept", "write_id"),
     *found("Refuse"),
     *carried("Refuse", "ballot"),

@@ -65,6 +65,8 @@ def shown(domain: str, value: Any) -> str:
     """A value as the sides of conditions show it."""
     if MANIFEST.domains[domain].type == "set":
         return "{" + ", ".join(sorted(value)) + "}"
+    if MANIFEST.domains[domain].type == "list":
+        return "<" + ", ".join(map(str, value)) + ">"
     return spelled(value)
 
 

@@ -119,7 +119,14 @@ def _found(entry: Entry) -> dict[str, Any]:
 
 
 def of_a_read_that_asks_for_absence(behaviour: Behaviour, entry: Entry) -> Entry:
-    entry.fields |= {"operation": "read", "write_id": None, "etag": None, "deleted": False, "generation": 0}
+    entry.fields |= {
+        "operation": "read",
+        "write_id": None,
+        "etag": None,
+        "deleted": False,
+        "versions": [],
+        "generation": 0,
+    }
     entry.fields |= {"outcome": "unchanged", "condition": "absent", "condition_etag": None, "condition_generation": 0}
     return entry
 
@@ -180,7 +187,14 @@ def of_promises_before_a_restart(behaviour: Behaviour, entry: Entry) -> Entry | 
 
 def _acceptor(behaviour: Behaviour, until: Entry) -> dict[str, Any] | None:
     """What a restart would read from disk on this event's node, right before it. None if that is not simple to say."""
-    state: dict[str, Any] = {"promised": None, "accepted": None, "generation": 0, "etag": None, "deleted": False}
+    state: dict[str, Any] = {
+        "promised": None,
+        "accepted": None,
+        "generation": 0,
+        "etag": None,
+        "deleted": False,
+        "versions": [],
+    }
     for entry in behaviour.entries[: behaviour.entries.index(until)]:
         if entry.node != until.node or entry.kind not in ("Promise", "Accept", "Claim"):
             continue
@@ -189,7 +203,7 @@ def _acceptor(behaviour: Behaviour, until: Entry) -> dict[str, Any] | None:
         if entry.kind != "Promise":
             if said["generation"] and not said["deleted"] and said["etag"] is None:
                 return None
-            state |= {name: said[name] for name in ("generation", "etag", "deleted")}
+            state |= {name: said[name] for name in ("generation", "etag", "deleted", "versions")}
             state["accepted"] = said["ballot"]
     return state
 

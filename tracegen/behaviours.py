@@ -28,7 +28,7 @@ class Told(msgspec.Struct, frozen=True, array_like=True):
     tag: str
     level: int
     step: tuple[object, ...]
-    after: tuple[tuple[int, int, tuple[int, bool, int, tuple[int, ...]]], ...]
+    after: tuple[tuple[int, int, tuple[int, bool, int, tuple[int, ...], tuple[tuple[int, bool, int], ...]]], ...]
 
 
 def walk(tool: Tool, count: int, seed: int) -> Iterator[list[Told]]:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from impl.api.http.body import BodyStream
-from impl.model import INLINE_BODY_BYTES_MAX, Attributes, Head, Register, ReplicaSet, Stored
+from impl.model import INLINE_BODY_BYTES_MAX, NULL_VERSION, Attributes, Head, Register, ReplicaSet, Stored
 from impl.protocol.change import Condition
 from impl.protocol.events import Outcome
 
@@ -26,6 +26,10 @@ class Written(Protocol):
     def committed_replicas(self) -> int: ...
     @property
     def slot(self) -> int: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def marker(self) -> bool: ...
 
 
 class Listing(Protocol):
@@ -73,10 +77,14 @@ class Node(Protocol):
     async def put(
         self, path: str, body: bytes | BodyStream, *, condition: Condition, write_id: str | None, content_type: str
     ) -> Written: ...
-    async def delete(self, path: str, *, condition: Condition, write_id: str | None) -> Written: ...
+    async def delete(
+        self, path: str, *, condition: Condition, write_id: str | None, version: int = NULL_VERSION
+    ) -> Written: ...
     async def head(self, path: str) -> Head | None: ...
     def body(self, path: str, head: Head, start: int, end: int) -> AsyncIterator[bytes | memoryview]: ...
-    async def list(self, prefix: str, limit: int, after: str | None, include_deleted: bool) -> Listing: ...
+    async def list(
+        self, prefix: str, limit: int, after: str | None, include_deleted: bool, with_older: bool = False
+    ) -> Listing: ...
 
 
 class ObjectNode(Node, Protocol):
@@ -92,6 +100,11 @@ class ObjectNode(Node, Protocol):
         write_id: str | None,
         content_type: str,
         attributes: Attributes = (),
+        versioned: bool = False,
+    ) -> Written: ...
+    async def mark(self, path: str, *, condition: Condition, write_id: str | None, versioned: bool) -> Written: ...
+    async def amend(
+        self, path: str, *, condition: Condition, write_id: str | None, version: int, attributes: Attributes
     ) -> Written: ...
 
 

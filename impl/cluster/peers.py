@@ -20,7 +20,7 @@ from impl.cluster.serving import TARGET, UPGRADE
 from impl.cluster.wire import Frame, Kind
 from impl.doors import Clock, Network, Random
 from impl.errors import AmberioError, DiskFull, NeverWritten, Overloaded, PeerError
-from impl.model import Register
+from impl.model import Rows
 from impl.protocol.messages import Failure, Reply, Request
 
 PENDING_MAX: Final = 8192
@@ -108,12 +108,12 @@ class Peers:
         return (await self._bulk[node].converse(Kind.GET_PART, wire.encode(header), timeout_s))[3]
 
     async def scan(
-        self, node: str, prefix: str, after: str | None, limit: int, timeout_s: float
-    ) -> list[tuple[str, Register]]:
+        self, node: str, prefix: str, after: str | None, limit: int, with_older: bool, timeout_s: float
+    ) -> Rows:
         """A node's own registers, without bodies, that start with `prefix` and follow `after`; raises PeerError."""
-        payload = wire.encode(wire.Scan(prefix, after, limit))
+        payload = wire.encode(wire.Scan(prefix, after, limit, with_older))
         answer = await self._bulk[node].converse(Kind.SCAN, payload, timeout_s)
-        return wire.decode_rows(answer[2]).registers
+        return wire.decode_rows(answer[2])
 
     def heard_from(self, node: str) -> None:
         """A node has dialled us, so it can be dialled."""

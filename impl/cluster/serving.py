@@ -11,7 +11,7 @@ from impl.cluster.secret import PROOF, TIME, Secret
 from impl.cluster.wire import Frame, Kind
 from impl.doors import Clock
 from impl.errors import AmberioError, Unauthorised
-from impl.model import Register
+from impl.model import Rows
 from impl.protocol.messages import Failure, Reply, Request
 
 TARGET: Final = "/internal/v1/rpc"
@@ -35,7 +35,7 @@ class Registers(Protocol):
     """What of this node's registers other nodes may ask."""
 
     def handle(self, request: Request, respond: Callable[[Reply], None]) -> None: ...
-    async def scan(self, prefix: str, after: str | None, limit: int) -> list[tuple[str, Register]]: ...
+    async def scan(self, prefix: str, after: str | None, limit: int, with_older: bool) -> Rows: ...
     def failure(self, error: AmberioError) -> Failure: ...
 
 
@@ -131,8 +131,8 @@ class PeerServer:
         link.send(Kind.ANSWER, request_id, wire.encode(reply))
 
     async def _scan(self, link: Link, request_id: int, scan: wire.Scan) -> None:
-        rows = await self._registers.scan(scan.prefix, scan.after, scan.limit)
-        link.send(Kind.ROWS, request_id, wire.encode(wire.Rows(rows)))
+        rows = await self._registers.scan(scan.prefix, scan.after, scan.limit, scan.with_older)
+        link.send(Kind.ROWS, request_id, wire.encode(rows))
 
     async def _put(self, link: Link, request_id: int, header: wire.PartHeader, chunks: list[bytes]) -> None:
         try:

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from impl.model import PART_BYTES, Register
+from impl.model import PART_BYTES, Rows
 from impl.protocol.messages import Accept, Failure, Prepare, Read, Refusal, State
 
 HEADER: Final = struct.Struct("!IIB")
@@ -38,17 +38,15 @@ class Kind(IntEnum):
 
 
 class Scan(msgspec.Struct, frozen=True, array_like=True):
-    """Ask for up to `limit` registers of paths that start with `prefix` and follow `after`."""
+    """Ask for up to `limit` registers of paths that start with `prefix` and follow `after`.
+
+    The versions before the current ones come too if `with_older`.
+    """
 
     prefix: str
     after: str | None
     limit: int
-
-
-class Rows(msgspec.Struct, frozen=True, array_like=True):
-    """Registers without bodies, by their paths' bytes."""
-
-    registers: list[tuple[str, Register]]
+    with_older: bool
 
 
 class PartHeader(msgspec.Struct, frozen=True, array_like=True):

@@ -63,15 +63,18 @@ class Lister:
         self._timing = timing
         self._rules = rules
 
-    async def page(self, prefix: str, limit: int, after: str | None, include_deleted: bool) -> Listing:
+    async def page(
+        self, prefix: str, limit: int, after: str | None, include_deleted: bool, with_older: bool = False
+    ) -> Listing:
         """Up to `limit` paths that start with `prefix` and follow `after`; raises NoQuorum.
 
-        System paths are there only for a prefix that asks for them.
+        System paths are there only for a prefix that asks for them. Of a head, the versions before the current one are
+        there if `with_older`; many of them make a page long, so ask for few paths then.
         """
         with_system = prefix.startswith(SYSTEM_START)
         items: list[tuple[str, Head]] = []
         while True:
-            answers = await self._scan(prefix, after, limit + 1)
+            answers = await self._scan(prefix, after, limit + 1, with_older)
             horizon = min((answer.until for answer in answers.values() if answer.until is not None), default=None)
             paths = sorted({path for answer in answers.values() for path in answer.registers}, key=str.encode)
             if horizon is not None:
@@ -89,9 +92,11 @@ class Lister:
             if not with_system and after.startswith(SYSTEM_START):
                 after = _SYSTEM_END
 
-    async def _scan(self, prefix: str, after: str | None, limit: int) -> dict[str, _Answer]:
+    async def _scan(self, prefix: str, after: str | None, limit: int, with_older: bool) -> dict[str, _Answer]:
         """The rows of enough nodes that every slot has its quorums among them."""
-        asked = {asyncio.create_task(self._scan_at(node, prefix, after, limit)): node for node in self._nodes}
+        asked = {
+            asyncio.create_task(self._scan_at(node, prefix, after, limit, with_older)): node for node in self._nodes
+        }
         answers: dict[str, _Answer] = {}
         reasons: list[str] = []
         try:
@@ -109,17 +114,18 @@ class Lister:
         raise NoQuorum(f"only {', '.join(answers) or 'none'} of the nodes answered the list: {'; '.join(reasons)}")
 
     async def _scan_at(
-        self, node: str, prefix: str, after: str | None, limit: int
+        self, node: str, prefix: str, after: str | None, limit: int, with_older: bool
     ) -> tuple[str, _Answer | AmberioError]:
         try:
             if node == self._node_id:
-                rows = await self._store.scan(prefix, after, limit)
+                rows = await self._store.scan(prefix, after, limit, with_older)
             else:
-                rows = await self._peers.scan(node, prefix, after, limit, self._timing.step_s)
+                rows = await self._peers.scan(node, prefix, after, limit, with_older, self._timing.step_s)
         except AmberioError as error:
             return node, error
-        has_more = len(rows) >= limit and not self._rules.list_misses_tail
-        return node, _Answer(dict(rows), rows[-1][0].encode() if has_more else None)
+        registers = rows.registers
+        has_more = rows.has_more and not self._rules.list_misses_tail
+        return node, _Answer(dict(registers), registers[-1][0].encode() if has_more else None)
 
     def _suffices(self, answers: dict[str, _Answer]) -> bool:
         """A quorum of every replica set has answered: any set misses at most as many nodes as the cluster does."""

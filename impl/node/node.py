@@ -6,7 +6,7 @@ import msgspec
 
 from impl.doors import Clock, Random
 from impl.errors import InvalidArgument
-from impl.model import INLINE_BODY_BYTES_MAX, Attributes, Head, ReplicaSet, Stored
+from impl.model import INLINE_BODY_BYTES_MAX, NULL_VERSION, Attributes, Head, ReplicaSet, Stored
 from impl.node.coordinator import Coordinator, Locate
 from impl.node.lister import Lister, Listing
 from impl.node.reader import Reader
@@ -20,7 +20,10 @@ LIST_LIMIT_MAX = 1001
 
 
 class Written(msgspec.Struct, frozen=True):
-    """What a put or delete came to. For `refused`, generation and etag are those found."""
+    """What a put or delete came to. For `refused`, generation and etag are those found.
+
+    `version` is the one that was made, removed or amended, and `marker` says whether that one is a delete marker.
+    """
 
     outcome: Outcome
     slot: int
@@ -29,6 +32,8 @@ class Written(msgspec.Struct, frozen=True):
     size_bytes: int
     deleted: bool
     committed_replicas: int
+    version: int
+    marker: bool
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -104,8 +109,9 @@ class Node:
         write_id: str | None,
         content_type: str,
         attributes: Attributes = (),
+        versioned: bool = False,
     ) -> Written:
-        """Write an object whose body is durable in the path's slot already."""
+        """Write an object whose body is durable in the path's slot already; as a version of its own if `versioned`."""
         change = Change(
             operation="put",
             write_id=write_id or self._random.token(),
@@ -117,18 +123,47 @@ class Node:
             body=stored.body,
             parts=stored.parts,
             attributes=attributes,
+            versioned=versioned,
         )
-        return await self._change(path, self._locate(path)[0], change)
+        return await self._change(path, change)
 
-    async def delete(self, path: str, *, condition: Condition, write_id: str | None) -> Written:
-        """Leave a tombstone; nothing to do (and `unchanged`) where there is no live object."""
+    async def delete(
+        self, path: str, *, condition: Condition, write_id: str | None, version: int = NULL_VERSION
+    ) -> Written:
+        """Remove a version; nothing to do (and `unchanged`) where it is not. A path without versions is a tombstone."""
         change = Change(
             operation="delete",
             write_id=write_id or self._random.token(),
             condition=condition,
             updated_at_ms=self._clock.now_ms(),
+            version=version,
         )
-        return await self._change(path, self._locate(path)[0], change)
+        return await self._change(path, change)
+
+    async def mark(self, path: str, *, condition: Condition, write_id: str | None, versioned: bool) -> Written:
+        """Write a delete marker: the path is deleted, and what was there is kept beneath it."""
+        change = Change(
+            operation="mark",
+            write_id=write_id or self._random.token(),
+            condition=condition,
+            updated_at_ms=self._clock.now_ms(),
+            versioned=versioned,
+        )
+        return await self._change(path, change)
+
+    async def amend(
+        self, path: str, *, condition: Condition, write_id: str | None, version: int, attributes: Attributes
+    ) -> Written:
+        """Say something else beside the body of a version; `unchanged` where it is not."""
+        change = Change(
+            operation="amend",
+            write_id=write_id or self._random.token(),
+            condition=condition,
+            updated_at_ms=self._clock.now_ms(),
+            version=version,
+            attributes=attributes,
+        )
+        return await self._change(path, change)
 
     async def head(self, path: str) -> Head | None:
         """The path's head: None if never written, `deleted` for a tombstone; with its inline body, if it has one."""
@@ -139,23 +174,27 @@ class Node:
         slot, group = self._locate(path)
         return self._uploads.read(slot, group, head, start, end)
 
-    async def list(self, prefix: str, limit: int, after: str | None, include_deleted: bool) -> Listing:
-        """A page of paths with their heads, in the order of their UTF-8 bytes."""
+    async def list(
+        self, prefix: str, limit: int, after: str | None, include_deleted: bool, with_older: bool = False
+    ) -> Listing:
+        """A page of paths with their heads, in the order of their UTF-8 bytes; see Lister.page for `with_older`."""
         if not 1 <= limit <= LIST_LIMIT_MAX:
             raise InvalidArgument(f"limit is {limit}; use 1 to {LIST_LIMIT_MAX}")
-        return await self._lister.page(prefix, limit, after, include_deleted)
+        return await self._lister.page(prefix, limit, after, include_deleted, with_older)
 
-    async def _change(self, path: str, slot: int, change: Change) -> Written:
+    async def _change(self, path: str, change: Change) -> Written:
         chosen = await self._coordinator.run(path, change)
         applied, head = chosen.result.applied, chosen.result.head
         told = head if self._rules.replay_tells_newest else applied or head
         etag_of = chosen.found if self._rules.etag_of_previous else told
         return Written(
             outcome=chosen.outcome,
-            slot=slot,
+            slot=self._locate(path)[0],
             generation=told.generation if told else 0,
             etag=etag_of.etag if etag_of else None,
             size_bytes=told.size_bytes if told else 0,
             deleted=told.deleted if told else False,
             committed_replicas=chosen.committed_replicas,
+            version=told.version if told else NULL_VERSION,
+            marker=told.marker if told else False,
         )

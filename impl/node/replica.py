@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from impl.errors import AmberioError, DiskFull, NeverWritten, NotReady, Overloaded
-from impl.model import Register
+from impl.model import Register, Rows
 from impl.protocol.acceptor import on_accept, on_prepare, on_read
 from impl.protocol.messages import Failure, Prepare, Read, Refusal, Reply, Request, State
 from impl.protocol.rules import Rules
@@ -41,9 +41,9 @@ class Replica:
         slot = self._slot_of(request.path)
         self._store.apply_then(request.path, slot, decide, partial(_answer, respond, with_head))
 
-    async def scan(self, prefix: str, after: str | None, limit: int) -> list[tuple[str, Register]]:
+    async def scan(self, prefix: str, after: str | None, limit: int, with_older: bool) -> Rows:
         """Our own registers, without bodies, that start with `prefix` and follow `after`."""
-        return await self._store.scan(prefix, after, limit)
+        return await self._store.scan(prefix, after, limit, with_older)
 
     def failure(self, error: AmberioError) -> Failure:
         """An error of ours as the other node is told it."""

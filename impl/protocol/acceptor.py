@@ -58,6 +58,7 @@ def on_accept(register: Register, request: Accept, rules: Rules = HONEST) -> Ste
         generation=head.generation if head else 0,
         etag=head.etag if head else None,
         deleted=head.deleted if head else False,
+        versions=head.version_ids if head else (),
         write_id=head.last_write_id if head else None,
         was_promised=known(register.promised),
         was_accepted=known(register.accepted),

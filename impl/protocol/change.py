@@ -7,7 +7,7 @@ from typing import Literal, TypedDict
 
 import msgspec
 
-from impl.model import RECENT_WRITES_MAX, Applied, Attributes, Head, PartRef
+from impl.model import NULL_VERSION, RECENT_WRITES_MAX, Applied, Attributes, Head, PartRef, Version, head_of
 from impl.protocol.events import Operation, Outcome
 from impl.protocol.rules import HONEST, Rules
 
@@ -15,7 +15,7 @@ ConditionKind = Literal["none", "absent", "exists", "etag_is", "etag_is_not", "g
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """A precondition on the head that an operation finds.
+    """A precondition on what an operation finds: the current version, or the one that a delete or an amend names.
 
     absent: `If-None-Match: *`; exists: `If-Match: *`; etag_is / etag_is_not: one etag, unquoted; generation_is: the
     generation expected (0: never written).
@@ -32,7 +32,9 @@ NO_CONDITION = Condition()
 class Change(msgspec.Struct, frozen=True):
     """One operation on a path, as it was asked for. `read` proposes the head unchanged.
 
-    For a put, either `body` (inline) or `parts` holds the bytes; `write_id` is never empty for put and delete.
+    For a put, either `body` (inline) or `parts` holds the bytes; `write_id` is never empty for what is no read. A put,
+    and a mark, which puts a delete marker, make a version of their own if `versioned`, else the null version. A delete
+    removes `version`, and an amend gives it other `attributes`.
     """
 
     operation: Operation
@@ -45,6 +47,13 @@ class Change(msgspec.Struct, frozen=True):
     body: bytes | None = None
     parts: tuple[PartRef, ...] = ()
     attributes: Attributes = ()
+    versioned: bool = False
+    version: int = NULL_VERSION
+
+    @property
+    def makes(self) -> bool:
+        """Does it make a version?"""
+        return self.operation in ("put", "mark")
 
 
 READ = Change(operation="read")
@@ -65,14 +74,14 @@ def apply(change: Change, found: Head | None, rules: Rules = HONEST) -> Result:
     """What `change` makes of the head it found (None: never written)."""
     if change.operation == "read":
         return Result(found, "unchanged", None)
-    is_met = holds(change.condition, found) or _is_overlooked(change, rules)
+    is_met = holds(change, found) or _is_overlooked(change, rules)
     earlier = None if rules.ignore_write_id else recorded(found, change.write_id)
     if earlier is not None and (is_met or not rules.condition_before_write_id):
         return Result(found, "replayed", earlier)
     if not is_met:
         return Result(_written(change, found, rules) if rules.refused_but_written else found, "refused", None)
-    is_live = found is not None and not found.deleted
-    if change.operation == "delete" and not is_live and not rules.delete_of_deleted_applies:
+    is_nothing_there = not change.makes and _named(found, change.version) is None
+    if is_nothing_there and not (rules.delete_of_deleted_applies and change.operation == "delete"):
         return Result(found, "unchanged", None)
     head = _written(change, found, rules)
     return Result(head, "applied", head.recent[-1])
@@ -93,22 +102,28 @@ class Described(TypedDict):
     condition_etag: str | None
     condition_generation: int
     write_id: str | None
+    versioned: bool
+    version: int
     etag: str | None
     deleted: bool
+    versions: tuple[int, ...]
     generation: int
     outcome: Outcome
 
 
 def described(change: Change, result: Result) -> Described:
-    """What traces say of a change and its result; etag, deleted and generation are those of the proposed head."""
+    """What traces say of a change and its result; etag, deleted, versions and generation are of the proposed head."""
     return Described(
         operation=change.operation,
         condition=change.condition.kind,
         condition_etag=change.condition.etag,
         condition_generation=change.condition.generation,
         write_id=change.write_id,
+        versioned=change.versioned,
+        version=change.version,
         etag=result.head.etag if result.head else None,
         deleted=result.head.deleted if result.head else False,
+        versions=result.head.version_ids if result.head else (),
         generation=result.head.generation if result.head else 0,
         outcome=result.outcome,
     )
@@ -121,13 +136,30 @@ def recorded(found: Head | None, write_id: str | None) -> Applied | None:
     return next((applied for applied in found.recent if applied.write_id == write_id), None)
 
 
-def holds(condition: Condition, found: Head | None) -> bool:
-    """Does the head satisfy the precondition? A tombstone counts as absent, but its generation counts (spec: Holds)."""
-    live = found is not None and not found.deleted
-    etag = found.etag if found is not None and live else None
+def _named(found: Head | None, version_id: int) -> Version | None:
+    """The version of this id (spec: Named)."""
+    if found is None:
+        return None
+    return next((version for version in found.versions if version.id == version_id), None)
+
+
+def holds(change: Change, found: Head | None) -> bool:
+    """Does what the change is about satisfy its precondition? (spec: Holds, About)
+
+    A delete marker counts as absent, as a tombstone does; but its generation counts.
+    """
+    condition = change.condition
+    if condition.kind == "none":
+        return True
+    if condition.kind == "generation_is":
+        return (found.generation if found else 0) == condition.generation
+    if change.makes:
+        about = found.current if found is not None else None
+    else:
+        about = _named(found, change.version)
+    live = about is not None and not about.marker
+    etag = about.etag if about is not None else None
     match condition.kind:
-        case "none":
-            return True
         case "absent":
             return not live
         case "exists":
@@ -136,27 +168,56 @@ def holds(condition: Condition, found: Head | None) -> bool:
             return live and etag == condition.etag
         case "etag_is_not":
             return not live or etag != condition.etag
-        case "generation_is":
-            return (found.generation if found else 0) == condition.generation
 
 
 def _written(change: Change, found: Head | None, rules: Rules) -> Head:
     generation = _generation_after(found, rules)
-    deleted = change.operation == "delete"
-    applied = Applied(change.write_id or "", generation, change.etag, change.size_bytes, deleted)
-    recent = (*(found.recent if found else ()), applied)[-(1 if rules.recent_writes_too_short else RECENT_WRITES_MAX) :]
-    return Head(
+    about = _made(change, generation) if change.makes else _named(found, change.version)
+    applied = Applied(
+        write_id=change.write_id or "",
         generation=generation,
-        deleted=deleted,
+        etag=None if about is None or change.operation == "delete" else about.etag,
+        size_bytes=0 if about is None or change.operation == "delete" else about.size_bytes,
+        deleted=change.operation in ("delete", "mark"),
+        version=change.version if about is None else about.id,
+        marker=about is not None and about.marker,
+    )
+    recent = (*(found.recent if found else ()), applied)[-(1 if rules.recent_writes_too_short else RECENT_WRITES_MAX) :]
+    versions = _versions_after(change, found.versions if found else (), about, rules)
+    return head_of(generation, versions, recent, change.updated_at_ms)
+
+
+def _made(change: Change, generation: int) -> Version:
+    """The version that a put or a mark makes (spec: Made)."""
+    return Version(
+        id=generation if change.versioned else NULL_VERSION,
+        marker=change.operation == "mark",
         etag=change.etag,
         size_bytes=change.size_bytes,
         content_type=change.content_type,
         updated_at_ms=change.updated_at_ms,
         body=change.body,
         parts=change.parts,
-        recent=recent,
         attributes=change.attributes,
     )
+
+
+def _versions_after(
+    change: Change, versions: tuple[Version, ...], about: Version | None, rules: Rules
+) -> tuple[Version, ...]:
+    """What the change makes of the versions that are there (spec: VersionsAfter)."""
+    if about is None:
+        return versions
+    if change.operation == "amend":
+        amended = msgspec.structs.replace(about, attributes=change.attributes)
+        return tuple(amended if version.id == about.id else version for version in versions)
+    if change.operation == "delete":
+        gone = versions[-1].id if rules.newest_version_deleted else about.id
+        return tuple(version for version in versions if version.id != gone)
+    if change.versioned:
+        return (about,) if rules.version_not_kept else (*versions, about)
+    kept = versions if rules.null_version_kept else tuple(version for version in versions if version.id != NULL_VERSION)
+    return (*kept, about)
 
 
 def _generation_after(found: Head | None, rules: Rules) -> int:

@@ -10,7 +10,7 @@ import msgspec
 
 from impl.model import Ballot
 
-Operation = Literal["put", "delete", "read"]
+Operation = Literal["put", "mark", "delete", "amend", "read"]
 Outcome = Literal["applied", "replayed", "refused", "unchanged"]
 
 
@@ -27,6 +27,7 @@ class Restart(Event, frozen=True, tag="Restart", kw_only=True):
     generation: int
     etag: str | None
     deleted: bool
+    versions: tuple[int, ...]
 
 
 class Prepare(Event, frozen=True, tag="Prepare", kw_only=True):
@@ -54,6 +55,7 @@ class Accept(Found, frozen=True, tag="Accept", kw_only=True):
     generation: int
     etag: str | None
     deleted: bool
+    versions: tuple[int, ...]
     write_id: str | None
 
 
@@ -76,8 +78,11 @@ class Change(Event, frozen=True, kw_only=True):
     condition_etag: str | None
     condition_generation: int
     write_id: str | None
+    versioned: bool
+    version: int
     etag: str | None
     deleted: bool
+    versions: tuple[int, ...]
     generation: int
     outcome: Outcome
     was_generation: int

@@ -49,6 +49,9 @@ class Rules(msgspec.Struct, frozen=True):
     delete_ignores_if_match: Annotated[bool, Mutant(_CHANGE, "a delete obeys its precondition")] = False
     delete_of_deleted_applies: Annotated[bool, Mutant(_CHANGE, "a delete of what is deleted changes nothing")] = False
     tombstone_forgets_generation: Annotated[bool, Mutant(_CHANGE, "generations go on after a delete")] = False
+    version_not_kept: Annotated[bool, Mutant(_CHANGE, "a version is kept until it is deleted by its id")] = False
+    newest_version_deleted: Annotated[bool, Mutant(_CHANGE, "a delete of a version removes that one")] = False
+    null_version_kept: Annotated[bool, Mutant(_CHANGE, "there is one null version")] = False
     # coordinators
     quorum_of_one: Annotated[bool, Mutant(_COORDINATOR, "a quorum is asked")] = False
     ack_before_quorum: Annotated[bool, Mutant(_COORDINATOR, "an answered write is on a write quorum")] = False

@@ -13,7 +13,7 @@ import apsw
 import msgspec
 
 from impl.errors import AmberioError, ConfigError, DiskFull, InternalError
-from impl.model import Ballot, Head, Register
+from impl.model import Ballot, Head, Register, Rows
 
 FORMAT: Final = 1
 _SCHEMA: Final = """
@@ -34,6 +34,8 @@ _WITHOUT_BODY: Final = "SELECT path, promised_round, promised_node, accepted_rou
 WAL_PAGES_MAX: Final = 8000
 """Pages in the log before SQLite copies them back: 32 MiB, so that this rarely stands in a request's way."""
 CACHE_KIB: Final = 16 * 1024
+SCAN_BYTES_MAX: Final = 8 * 1024 * 1024
+"""What the heads of one scan come to at most, as they are stored."""
 
 _encode_head = msgspec.msgpack.Encoder().encode
 _decode_head = msgspec.msgpack.Decoder(Head).decode
@@ -111,6 +113,9 @@ def without_body(head: Head) -> Head:
         head.parts,
         head.recent,
         head.attributes,
+        head.version,
+        head.marker,
+        head.older,
     )
 
 
@@ -166,8 +171,11 @@ def read(connection: apsw.Connection, path: str) -> Register | None:
     return None
 
 
-def scan(connection: apsw.Connection, prefix: str, after: str | None, limit: int) -> list[tuple[str, Register]]:
-    """Registers without bodies whose path starts with `prefix` and follows `after`, by their paths' bytes."""
+def scan(connection: apsw.Connection, prefix: str, after: str | None, limit: int, with_older: bool = False) -> Rows:
+    """Registers without bodies whose path starts with `prefix` and follows `after`, by their paths' bytes.
+
+    They end early when their heads come to SCAN_BYTES_MAX. Versions before the current ones are there if `with_older`.
+    """
     where, arguments = ["path >= ?"], [prefix]
     if after is not None and after >= prefix:
         where, arguments = ["path > ?"], [after]
@@ -178,7 +186,17 @@ def scan(connection: apsw.Connection, prefix: str, after: str | None, limit: int
         f"{_WITHOUT_BODY} WHERE {' AND '.join(where)} ORDER BY path LIMIT ?",
         (*arguments, *([beyond] if beyond is not None else []), limit),
     )
-    return [_unbodied(row) for row in rows]
+    found: list[tuple[str, Register]] = []
+    size_bytes = 0
+    for row in rows:
+        path, register = _unbodied(row)
+        if register.head is not None and register.head.older and not with_older:
+            register = msgspec.structs.replace(register, head=msgspec.structs.replace(register.head, older=()))
+        found.append((path, register))
+        size_bytes += len(row[5] or b"")
+        if size_bytes >= SCAN_BYTES_MAX:
+            return Rows(found, has_more=True)
+    return Rows(found, has_more=len(found) >= limit)
 
 
 def of_slot(connection: apsw.Connection, slot: int) -> Iterator[tuple[str, Register]]:

@@ -21,7 +21,7 @@ import structlog
 import xxhash
 
 from impl.errors import AmberioError, ConfigError, InternalError, Overloaded
-from impl.model import VIRGIN, Head, Register, head_digest
+from impl.model import VIRGIN, Head, Register, Rows, head_digest
 from impl.protocol.acceptor import Step
 from impl.protocol.rules import HONEST, Rules
 from impl.storage import database
@@ -379,9 +379,9 @@ class RegisterStore:
         known.add(path)
         return Register(register.accepted, register.accepted, register.head)
 
-    async def scan(self, prefix: str, after: str | None, limit: int) -> list[tuple[str, Register]]:
+    async def scan(self, prefix: str, after: str | None, limit: int, with_older: bool = False) -> Rows:
         """Registers without bodies, of paths that start with `prefix` and follow `after`, by the paths' bytes."""
-        return await self._ask_reader(lambda connection: database.scan(connection, prefix, after, limit))
+        return await self._ask_reader(lambda connection: database.scan(connection, prefix, after, limit, with_older))
 
     async def slotlets(self, slot: int, prefix_len: int) -> list[Slotlet]:
         """Digests of a slot's heads, by the first `prefix_len` hex digits of xxh3_64 of their paths; in order."""

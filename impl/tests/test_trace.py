@@ -41,6 +41,8 @@ def values_of(name: str, annotation: object) -> st.SearchStrategy[Any]:
         return st.sampled_from(get_args(annotation))
     if name == "condition":
         return st.sampled_from(get_args(change.ConditionKind))
+    if annotation == tuple[int, ...]:
+        return st.lists(st.integers(0, 2**40), max_size=4).map(tuple)
     if annotation == tuple[str, ...]:
         return node_sets
     if name == "preferred":

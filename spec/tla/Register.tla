@@ -47,23 +47,47 @@ Max(a, b) == IF a >= b THEN a ELSE b
 ReadQuorum == Cardinality(group.replicas) - group.writeQuorum + 1
 
 -----------------------------------------------------------------------------
-(* Heads, and what an operation makes of them: impl/protocol/change.py. *)
+(* Heads, and what an operation makes of them: impl/protocol/change.py.                                               *)
+(*                                                                                                                   *)
+(* A head has the path's versions, oldest first; the last one is the current one.  A version is named by the          *)
+(* generation that made it, or is the one null version, which the next write that makes no version of its own         *)
+(* replaces.  So a path whose writes never make any has one version at most, and deleting it leaves a tombstone: a    *)
+(* head without versions.  A version may be a delete marker, which says that the path is deleted and keeps what was   *)
+(* there before.                                                                                                     *)
 
 NoEtag == 0
 NoWrite == 0
-NoHead == [generation |-> 0, deleted |-> FALSE, etag |-> NoEtag, recent |-> <<>>]
+NullVersion == 0
+NoHead == [generation |-> 0, versions |-> <<>>, recent |-> <<>>]
+NoVersion == [id |-> NullVersion, deleted |-> TRUE, etag |-> NoEtag]
 
 LastWrite(h) == IF h.recent = <<>> THEN NoWrite ELSE h.recent[Len(h.recent)]
 
-Live(h) == h.generation > 0 /\ ~h.deleted
+Current(h) == IF h.versions = <<>> THEN NoVersion ELSE h.versions[Len(h.versions)]
+Ids(h) == [i \in 1..Len(h.versions) |-> h.versions[i].id]
+Has(h, id) == \E i \in 1..Len(h.versions) : h.versions[i].id = id
+Named(h, id) == IF Has(h, id) THEN h.versions[CHOOSE i \in 1..Len(h.versions) : h.versions[i].id = id] ELSE NoVersion
+Without(versions, id) == LET IsOther(version) == version.id # id IN SelectSeq(versions, IsOther)
 
-(* A change is [operation, condition, wantedEtag, wantedGeneration, write, etag]. *)
+(* What a read is told of the head: its etag, and whether it says that the path is deleted. *)
+Etag(h) == Current(h).etag
+Deleted(h) == h.generation > 0 /\ Current(h).deleted
+
+(* A change is [operation, condition, wantedEtag, wantedGeneration, write, etag, versioned, version].  A put, and a  *)
+(* mark, which puts a delete marker, make a version of their own if `versioned`, else the null version.  A delete     *)
+(* removes the version that it names, and an amend changes what is said beside that one's body.                      *)
+Makes(change) == change.operation \in {"put", "mark"}
+
+(* The version that a precondition is about. *)
+About(change, h) == IF change.operation \in {"delete", "amend"} THEN Named(h, change.version) ELSE Current(h)
+
 Holds(change, h) ==
+    LET version == About(change, h) IN
     CASE change.condition = "none"          -> TRUE
-      [] change.condition = "absent"        -> ~Live(h)
-      [] change.condition = "exists"        -> Live(h)
-      [] change.condition = "etag_is"       -> Live(h) /\ h.etag = change.wantedEtag
-      [] change.condition = "etag_is_not"   -> ~Live(h) \/ h.etag # change.wantedEtag
+      [] change.condition = "absent"        -> version.deleted
+      [] change.condition = "exists"        -> ~version.deleted
+      [] change.condition = "etag_is"       -> ~version.deleted /\ version.etag = change.wantedEtag
+      [] change.condition = "etag_is_not"   -> version.deleted \/ version.etag # change.wantedEtag
       [] change.condition = "generation_is" -> h.generation = change.wantedGeneration
 
 Recorded(write, h) == write # NoWrite /\ \E i \in 1..Len(h.recent) : h.recent[i] = write
@@ -73,19 +97,30 @@ Outcome(change, h) ==
     IF change.operation = "read" THEN "unchanged"
     ELSE IF Recorded(change.write, h) THEN "replayed"
     ELSE IF ~Holds(change, h) THEN "refused"
-    ELSE IF change.operation = "delete" /\ ~Live(h) THEN "unchanged"
+    ELSE IF ~Makes(change) /\ ~Has(h, change.version) THEN "unchanged"
     ELSE "applied"
 
 Remember(recent, write) ==
     LET longer == Append(recent, write)
     IN  IF Len(longer) > RecentMax THEN Tail(longer) ELSE longer
 
+(* The version that a put or a mark makes of a head. *)
+Made(change, h) ==
+    [id      |-> IF change.versioned THEN h.generation + 1 ELSE NullVersion,
+     deleted |-> change.operation = "mark",
+     etag    |-> IF change.operation = "mark" THEN NoEtag ELSE change.etag]
+
+VersionsAfter(change, h) ==
+    CASE change.operation = "amend"         -> h.versions
+      [] change.operation = "delete"        -> Without(h.versions, change.version)
+      [] Makes(change) /\ change.versioned  -> Append(h.versions, Made(change, h))
+      [] Makes(change) /\ ~change.versioned -> Append(Without(h.versions, NullVersion), Made(change, h))
+
 (* Whatever is not applied is proposed again unchanged: that is what makes its answer final. *)
 Apply(change, h) ==
     IF Outcome(change, h) # "applied" THEN h
     ELSE [generation |-> h.generation + 1,
-          deleted    |-> change.operation = "delete",
-          etag       |-> IF change.operation = "delete" THEN NoEtag ELSE change.etag,
+          versions   |-> VersionsAfter(change, h),
           recent     |-> Remember(h.recent, change.write)]
 
 -----------------------------------------------------------------------------

@@ -48,7 +48,8 @@ copy2 == <<promised2, accepted2, head2, used2, proposed2, reply2, reads2>>
 commuteVars == <<group, copy, copy2, asked, lost, restarts, first, second>>
 
 Nothing == <<>>
-Put == [operation |-> "put", condition |-> "none", wantedEtag |-> NoEtag, wantedGeneration |-> 0, write |-> 1, etag |-> 1]
+Put == [operation |-> "put", condition |-> "none", wantedEtag |-> NoEtag, wantedGeneration |-> 0, write |-> 1, etag |-> 1,
+        versioned |-> FALSE, version |-> NullVersion]
 
 -----------------------------------------------------------------------------
 (* Steps as values: <<what, node, parameters...>>. *)

@@ -171,14 +171,46 @@ WritesOnce ==
     \A b \in DOMAIN proposed : \A i, j \in 1..Len(lineage[b]) :
         i # j => lineage[b][i].write # lineage[b][j].write
 
-(* A write that asked for absence came first, or right after a deletion; one that asked for presence, after a write. *)
+(* What a line of writes leaves of versions, said without their order of steps: a version is there from the write that *)
+(* made it until a delete names it, or, of null versions, another one is made.                                       *)
+IdOf(line, i) == IF line[i].versioned THEN i ELSE NullVersion
+
+Survives(line, i, last) ==
+    /\ Makes(line[i])
+    /\ \A j \in (i + 1)..last :
+           /\ ~(line[j].operation = "delete" /\ line[j].version = IdOf(line, i))
+           /\ ~(Makes(line[j]) /\ IdOf(line, j) = IdOf(line, i))
+
+Surviving(line, last) == { i \in 1..last : Survives(line, i, last) }
+
+VersionsAreExact ==
+    \A b \in DOMAIN proposed :
+        LET line == lineage[b]
+            made == Surviving(line, Len(line))
+            Place(i) == Cardinality({ j \in made : j <= i })
+            versions == proposed[b].head.versions
+        IN  /\ Len(versions) = Cardinality(made)
+            /\ \A i \in made :
+                   /\ versions[Place(i)].id = IdOf(line, i)
+                   /\ versions[Place(i)].deleted = (line[i].operation = "mark")
+                   /\ ~versions[Place(i)].deleted => versions[Place(i)].etag = line[i].etag
+
+(* What a write asks for holds of the version that it is about, when it takes effect: of the newest one, or of the one *)
+(* that it names.  0 is for none.                                                                                     *)
+AskedOf(line, i) ==
+    LET made == { j \in Surviving(line, i - 1) : Makes(line[i]) \/ IdOf(line, j) = line[i].version }
+    IN  IF made = {} THEN 0 ELSE CHOOSE j \in made : \A other \in made : other <= j
+
 ConditionsAreExact ==
     \A b \in DOMAIN proposed : \A i \in 1..Len(lineage[b]) :
-        LET was == i > 1 /\ lineage[b][i - 1].operation = "put" IN
-        /\ lineage[b][i].condition = "absent" => ~was
-        /\ lineage[b][i].condition = "exists" => was
-        /\ lineage[b][i].condition = "etag_is" => was /\ lineage[b][i - 1].etag = lineage[b][i].wantedEtag
-        /\ lineage[b][i].condition = "generation_is" => i - 1 = lineage[b][i].wantedGeneration
+        LET change == lineage[b][i]
+            of == AskedOf(lineage[b], i)
+            was == of > 0 /\ lineage[b][of].operation = "put"
+        IN  /\ change.condition = "absent" => ~was
+            /\ change.condition = "exists" => was
+            /\ change.condition = "etag_is" => was /\ lineage[b][of].etag = change.wantedEtag
+            /\ change.condition = "etag_is_not" => ~was \/ lineage[b][of].etag # change.wantedEtag
+            /\ change.condition = "generation_is" => i - 1 = change.wantedGeneration
 
 -----------------------------------------------------------------------------
 (* The ballots and the operations of the models. *)
@@ -189,10 +221,15 @@ OwnBallots == { Ballot(1, 1), Ballot(2, 1) }
 
 Plain(operation, write, etag) ==
     [operation |-> operation, condition |-> "none", wantedEtag |-> NoEtag, wantedGeneration |-> 0,
-     write |-> write, etag |-> etag]
+     write |-> write, etag |-> etag, versioned |-> FALSE, version |-> NullVersion]
+Versioned(change) == [change EXCEPT !.versioned = TRUE]
 
 OneWrite == { Plain("put", 1, 1), Plain("read", NoWrite, NoEtag) }
 TwoWrites == { Plain("put", 1, 1), [Plain("put", 2, 2) EXCEPT !.condition = "absent"] }
 WriteAndDelete == { Plain("put", 1, 1), Plain("delete", 2, NoEtag), [Plain("put", 3, 3) EXCEPT !.condition = "absent"] }
+Versions ==
+    { Versioned(Plain("put", 1, 1)), Versioned(Plain("put", 2, 2)),
+      [Plain("delete", 3, NoEtag) EXCEPT !.version = 1, !.condition = "etag_is", !.wantedEtag = 1] }
+NullVersions == { Plain("put", 1, 1), Plain("mark", 2, NoEtag), Versioned(Plain("put", 3, 3)) }
 Replacing == { Plain("put", 1, 1), [Plain("put", 2, 2) EXCEPT !.condition = "etag_is", !.wantedEtag = 1] }
 =============================================================================

@@ -31,8 +31,9 @@ ReplayRestart(e) ==
     /\ Restart_promised(e) = promised[Restart_node(e)]
     /\ Restart_accepted(e) = accepted[Restart_node(e)]
     /\ Restart_generation(e) = head[Restart_node(e)].generation
-    /\ Restart_etag(e) = head[Restart_node(e)].etag
-    /\ Restart_deleted(e) = head[Restart_node(e)].deleted
+    /\ Restart_etag(e) = Etag(head[Restart_node(e)])
+    /\ Restart_deleted(e) = Deleted(head[Restart_node(e)])
+    /\ Restart_versions(e) = Ids(head[Restart_node(e)])
     /\ Restart(Restart_node(e))
 
 ReplayPrepare(e) ==
@@ -53,12 +54,15 @@ Plain(change) ==
     [change EXCEPT
         !.condition = IF change.operation = "read" THEN "none" ELSE @,
         !.wantedEtag = IF change.condition \in {"etag_is", "etag_is_not"} THEN @ ELSE NoEtag,
-        !.wantedGeneration = IF change.condition = "generation_is" THEN @ ELSE 0]
+        !.wantedGeneration = IF change.condition = "generation_is" THEN @ ELSE 0,
+        !.versioned = Makes(change) /\ @,
+        !.version = IF change.operation \in {"delete", "amend"} THEN @ ELSE NullVersion]
 
 ClaimChange(e) ==
     [operation |-> Claim_operation(e), condition |-> Claim_condition(e),
      wantedEtag |-> Claim_condition_etag(e), wantedGeneration |-> Claim_condition_generation(e),
-     write |-> Claim_write_id(e), etag |-> Claim_etag(e)]
+     write |-> Claim_write_id(e), etag |-> Claim_etag(e),
+     versioned |-> Claim_versioned(e), version |-> Claim_version(e)]
 
 ReplayClaim(e) ==
     /\ Claim_replicas(e) = group.replicas
@@ -70,17 +74,21 @@ ReplayClaim(e) ==
     /\ Claim_condition(e) = Plain(ClaimChange(e)).condition
     /\ Claim_condition_etag(e) = Plain(ClaimChange(e)).wantedEtag
     /\ Claim_condition_generation(e) = Plain(ClaimChange(e)).wantedGeneration
+    /\ Claim_versioned(e) = Plain(ClaimChange(e)).versioned
+    /\ Claim_version(e) = Plain(ClaimChange(e)).version
     /\ (Claim_write_id(e) = NoWrite) = (Claim_operation(e) = "read")
     /\ Claim_outcome(e) = Outcome(ClaimChange(e), NoHead)
     /\ Claim_generation(e) = Apply(ClaimChange(e), NoHead).generation
-    /\ Claim_etag(e) = Apply(ClaimChange(e), NoHead).etag
-    /\ Claim_deleted(e) = Apply(ClaimChange(e), NoHead).deleted
+    /\ Claim_etag(e) = Etag(Apply(ClaimChange(e), NoHead))
+    /\ Claim_deleted(e) = Deleted(Apply(ClaimChange(e), NoHead))
+    /\ Claim_versions(e) = Ids(Apply(ClaimChange(e), NoHead))
     /\ Claim(Claim_node(e), Claim_ballot(e), Claim_next(e), ClaimChange(e))
 
 ProposeChange(e) ==
     [operation |-> Propose_operation(e), condition |-> Propose_condition(e),
      wantedEtag |-> Propose_condition_etag(e), wantedGeneration |-> Propose_condition_generation(e),
-     write |-> Propose_write_id(e), etag |-> Propose_etag(e)]
+     write |-> Propose_write_id(e), etag |-> Propose_etag(e),
+     versioned |-> Propose_versioned(e), version |-> Propose_version(e)]
 
 ReplayPropose(e) ==
     /\ Propose_counted(e) # {}
@@ -88,11 +96,14 @@ ReplayPropose(e) ==
     /\ Propose_condition(e) = Plain(ProposeChange(e)).condition
     /\ Propose_condition_etag(e) = Plain(ProposeChange(e)).wantedEtag
     /\ Propose_condition_generation(e) = Plain(ProposeChange(e)).wantedGeneration
+    /\ Propose_versioned(e) = Plain(ProposeChange(e)).versioned
+    /\ Propose_version(e) = Plain(ProposeChange(e)).version
     /\ (Propose_write_id(e) = NoWrite) = (Propose_operation(e) = "read")
     /\ Propose_outcome(e) = Outcome(ProposeChange(e), Found(Propose_node(e), Propose_counted(e)))
     /\ Propose_generation(e) = Apply(ProposeChange(e), Found(Propose_node(e), Propose_counted(e))).generation
-    /\ Propose_etag(e) = Apply(ProposeChange(e), Found(Propose_node(e), Propose_counted(e))).etag
-    /\ Propose_deleted(e) = Apply(ProposeChange(e), Found(Propose_node(e), Propose_counted(e))).deleted
+    /\ Propose_etag(e) = Etag(Apply(ProposeChange(e), Found(Propose_node(e), Propose_counted(e))))
+    /\ Propose_deleted(e) = Deleted(Apply(ProposeChange(e), Found(Propose_node(e), Propose_counted(e))))
+    /\ Propose_versions(e) = Ids(Apply(ProposeChange(e), Found(Propose_node(e), Propose_counted(e))))
     /\ Propose(Propose_node(e), Propose_ballot(e), Propose_next(e), Propose_counted(e), ProposeChange(e))
 
 ReplayAccept(e) ==
@@ -102,8 +113,9 @@ ReplayAccept(e) ==
     /\ Accept_ballot(e) \in DOMAIN proposed
     /\ Accept_next(e) = proposed[Accept_ballot(e)].next
     /\ Accept_generation(e) = proposed[Accept_ballot(e)].head.generation
-    /\ Accept_etag(e) = proposed[Accept_ballot(e)].head.etag
-    /\ Accept_deleted(e) = proposed[Accept_ballot(e)].head.deleted
+    /\ Accept_etag(e) = Etag(proposed[Accept_ballot(e)].head)
+    /\ Accept_deleted(e) = Deleted(proposed[Accept_ballot(e)].head)
+    /\ Accept_versions(e) = Ids(proposed[Accept_ballot(e)].head)
     /\ Accept_write_id(e) = LastWrite(proposed[Accept_ballot(e)].head)
     /\ Accept(Accept_node(e), Accept_ballot(e))
 

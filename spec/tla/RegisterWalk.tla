@@ -12,12 +12,15 @@ VARIABLE step      \* what led here: <<action, parameters...>>
 WalkInit == MCInit /\ step = <<"Init">>
 
 Told(change) ==
-    <<change.operation, change.condition, change.wantedEtag, change.wantedGeneration, change.write, change.etag>>
+    <<change.operation, change.condition, change.wantedEtag, change.wantedGeneration, change.write, change.etag,
+      change.versioned, change.version>>
 
 (* Quorums larger than they need be are left out: a coordinator goes on as soon as it has one. *)
 Enough(size) == { counted \in SUBSET Replicas : Cardinality(counted) = size }
 
-Flat(h) == <<h.generation, h.deleted, h.etag, h.recent>>
+Flat(h) ==
+    <<h.generation, Deleted(h), Etag(h), h.recent,
+      [i \in 1..Len(h.versions) |-> <<h.versions[i].id, h.versions[i].deleted, h.versions[i].etag>>]>>
 
 (* Said of a state when TLC looks for what may follow it: so of each state of a walk, and of no other; perhaps twice. *)
 Say == PrintT(ToString(<<"step", TLCGet("level"), step,
@@ -53,10 +56,15 @@ WalkSpec == WalkInit /\ [][WalkNext]_<<allVars, step>>
 
 -----------------------------------------------------------------------------
 WalkChanges ==
-    { Plain("put", w, w) : w \in 1..4 } \cup { Plain("delete", 5, NoEtag), Plain("read", NoWrite, NoEtag) }
+    { Plain("put", w, w) : w \in 1..2 } \cup { Plain("delete", 5, NoEtag), Plain("read", NoWrite, NoEtag) }
     \cup { [Plain("put", 6, 6) EXCEPT !.condition = "absent"], [Plain("put", 7, 7) EXCEPT !.condition = "exists"],
            [Plain("put", 8, 8) EXCEPT !.condition = "etag_is", !.wantedEtag = 1],
            [Plain("put", 9, 9) EXCEPT !.condition = "etag_is_not", !.wantedEtag = 2],
            [Plain("put", 10, 10) EXCEPT !.condition = "generation_is", !.wantedGeneration = 2],
            [Plain("delete", 11, NoEtag) EXCEPT !.condition = "etag_is", !.wantedEtag = 3] }
+    \cup { Versioned(Plain("put", w, w)) : w \in 12..13 }
+    \cup { Versioned(Plain("mark", 15, NoEtag)), Plain("mark", 16, NoEtag),
+           [Plain("amend", 18, NoEtag) EXCEPT !.version = 1, !.condition = "exists"],
+           [Versioned(Plain("put", 19, 19)) EXCEPT !.condition = "absent"] }
+    \cup { [Plain("delete", 20 + v, NoEtag) EXCEPT !.version = v] : v \in 1..2 }
 =============================================================================

@@ -46,6 +46,9 @@ def test_the_behaviours_take_every_step_that_the_spec_has(behaviours: list[list[
         "reuse-generation",
         "ignore-write-id",
         "ignore-if-none-match",
+        "version-not-kept",
+        "newest-version-deleted",
+        "null-version-kept",
     ],
 )
 def test_broken_code_parts_from_the_spec(behaviours: list[list[Told]], mutant: str) -> None:
@@ -54,6 +57,6 @@ def test_broken_code_parts_from_the_spec(behaviours: list[list[Told]], mutant: s
 
 def test_a_state_that_tlc_says_twice_is_one_step() -> None:
     def said(level: int) -> str:
-        return f'"<<\\"step\\", {level}, <<\\"Init\\">>, <<<<0, 0, <<0, FALSE, 0, <<>>>>>>>>>>"'
+        return f'"<<\\"step\\", {level}, <<\\"Init\\">>, <<<<0, 0, <<0, FALSE, 0, <<>>, <<>>>>>>>>>>"'
 
     assert [len(behaviour) for behaviour in read([said(1), said(1), said(2), said(2), said(1)])] == [2, 1]

@@ -48,6 +48,7 @@ class Restart(Event, tag=True, gc=False, kw_only=True):
     generation: int
     etag: str | None
     deleted: bool
+    versions: tuple[int, ...]
 
 
 class Prepare(Event, tag=True, gc=False, kw_only=True):
@@ -75,6 +76,7 @@ class Accept(Found, tag=True, gc=False, kw_only=True):
     generation: int
     etag: str | None
     deleted: bool
+    versions: tuple[int, ...]
     write_id: str | None
 
 
@@ -97,8 +99,11 @@ class Proposal(Event, gc=False, kw_only=True):
     condition_etag: str | None
     condition_generation: int
     write_id: str | None
+    versioned: bool
+    version: int
     etag: str | None
     deleted: bool
+    versions: tuple[int, ...]
     generation: int
     outcome: str
     was_generation: int

@@ -50,7 +50,9 @@ def _following(event: Any) -> str:
 
 
 def _result(event: Any) -> Reached:
-    return event.operation, event.condition, event.outcome, "deleted" if event.deleted else "kept", _following(event)
+    versioned = "true" if event.versioned else "false"
+    kept = "deleted" if event.deleted else "kept"
+    return event.operation, event.condition, event.outcome, versioned, kept, _following(event)
 
 
 _CLASSES: Final[dict[type, Callable[[Any], Reached]]] = {

@@ -13,9 +13,7 @@ from typing import Any, Final
 
 from tracegen.watch import events
 from tracegen.watch.events import Files
-
-RECENT_MAX: Final = 16
-"""How many write ids a head remembers: RecentMax of spec/tla/RegisterTrace.cfg."""
+from tracegen.watch.heads import NO_HEAD, TOLD, Head, apply, makes, names, outcome_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,51 +83,6 @@ def _is_claiming(ballot: Any) -> bool:
     return bool(ballot) and ballot[0] == 0
 
 
-# -- heads: (generation, deleted, etag, recent)
-
-Head = tuple[int, bool, str | None, tuple[str | None, ...]]
-NO_HEAD: Final[Head] = (0, False, None, ())
-
-
-def _holds(change: Any, head: Head) -> bool:
-    generation, deleted, etag, _ = head
-    live = generation > 0 and not deleted
-    match change.condition:
-        case "none":
-            return True
-        case "absent":
-            return not live
-        case "exists":
-            return live
-        case "etag_is":
-            return live and etag == change.condition_etag
-        case "etag_is_not":
-            return not live or etag != change.condition_etag
-        case "generation_is":
-            return bool(generation == change.condition_generation)
-    return False
-
-
-def _outcome(change: Any, head: Head) -> str:
-    if change.operation == "read":
-        return "unchanged"
-    if change.write_id is not None and change.write_id in head[3]:
-        return "replayed"
-    if not _holds(change, head):
-        return "refused"
-    if change.operation == "delete" and (head[0] == 0 or head[1]):
-        return "unchanged"
-    return "applied"
-
-
-def _apply(change: Any, outcome: str, head: Head) -> Head:
-    if outcome != "applied":
-        return head
-    deleted = change.operation == "delete"
-    recent = (*head[3], change.write_id)[-RECENT_MAX:]
-    return head[0] + 1, deleted, None if deleted else change.etag, recent
-
-
 # -- the register
 
 Reply = tuple[Any, Any, Head]
@@ -193,8 +146,8 @@ class Register:
             return f"Propose_was_generation(e) = Found(..).generation: {event.was_generation} is not {found[0]}"
         if wrong := _not_plain(event):
             return wrong
-        outcome = _outcome(event, found)
-        head = _apply(event, outcome, found)
+        outcome = outcome_of(event, found)
+        head = apply(event, outcome, found)
         if wrong := _other_result(event, outcome, head):
             return wrong
         ballot, following = event.ballot or _NONE, event.next or _NONE
@@ -220,8 +173,8 @@ class Register:
     def claim(self, event: events.Claim) -> str:
         if wrong := self._other_group(event) or self._other_state(event) or _not_plain(event):
             return wrong
-        outcome = _outcome(event, NO_HEAD)
-        head = _apply(event, outcome, NO_HEAD)
+        outcome = outcome_of(event, NO_HEAD)
+        head = apply(event, outcome, NO_HEAD)
         if wrong := _other_result(event, outcome, head):
             return wrong
         node, ballot, following = event.node, event.ballot or _NONE, event.next or _NONE
@@ -312,9 +265,9 @@ class Register:
         head, following = self.proposed[ballot]
         if (event.next or _NONE) != following:
             return "Accept_next(e) = proposed[..].next"
-        if (event.generation, event.deleted, event.etag) != head[:3]:
-            return f"Accept_generation, _etag, _deleted(e) = proposed[..].head: {head[:3]}"
-        if event.write_id != (head[3][-1] if head[3] else None):
+        if (event.generation, event.deleted, event.etag, event.versions) != head[:TOLD]:
+            return f"Accept_generation, _etag, _deleted, _versions(e) = proposed[..].head: {head[:TOLD]}"
+        if event.write_id != (head[-1][-1] if head[-1] else None):
             return "Accept_write_id(e) = LastWrite(proposed[..].head)"
         if node not in self.replicas:
             return "r \\in group.replicas"
@@ -353,8 +306,8 @@ class Register:
             return f"Restart_promised(e) = promised[..]: {event.promised} is not {promised or None}"
         if (event.accepted or _NONE) != accepted:
             return f"Restart_accepted(e) = accepted[..]: {event.accepted} is not {accepted or None}"
-        if (event.generation, event.deleted, event.etag) != head[:3]:
-            return f"Restart_generation, _etag, _deleted(e) = head[..]: {head[:3]}"
+        if (event.generation, event.deleted, event.etag, event.versions) != head[:TOLD]:
+            return f"Restart_generation, _etag, _deleted, _versions(e) = head[..]: {head[:TOLD]}"
         self.reply.pop(event.node, None)
         return ""
 
@@ -393,6 +346,10 @@ def _not_plain(change: Any) -> str:
         return "condition_etag(e) = Plain(..).wantedEtag"
     if change.condition_generation and condition != "generation_is":
         return "condition_generation(e) = Plain(..).wantedGeneration"
+    if change.versioned and not makes(change):
+        return "versioned(e) = Plain(..).versioned"
+    if change.version and not names(change):
+        return "version(e) = Plain(..).version"
     if (change.write_id is None) != (change.operation == "read"):
         return '(write_id(e) = NoWrite) = (operation(e) = "read")'
     return ""
@@ -401,8 +358,8 @@ def _not_plain(change: Any) -> str:
 def _other_result(event: Any, outcome: str, head: Head) -> str:
     if event.outcome != outcome:
         return f"outcome(e) = Outcome(..): {event.outcome} is not {outcome}"
-    if (event.generation, event.deleted, event.etag) != head[:3]:
-        return f"generation, etag, deleted(e) = Apply(..): {head[:3]}"
+    if (event.generation, event.deleted, event.etag, event.versions) != head[:TOLD]:
+        return f"generation, etag, deleted, versions(e) = Apply(..): {head[:TOLD]}"
     return ""
 
 
@@ -413,8 +370,8 @@ _PAIRS: Final[dict[tuple[type, type], tuple[tuple[str, ...], tuple[str, ...]]]] 
     (events.Propose, events.Promise): (("ballot",), ("ballot",)),
     (events.Propose, events.Accept): (("ballot",), ("next",)),
     (events.Propose, events.Claim): (("ballot",), ("next",)),
-    (events.Accept, events.Propose): (("ballot", "next", "generation", "etag", "deleted"),) * 2,
-    (events.Accept, events.Claim): (("ballot", "next", "generation", "etag", "deleted"),) * 2,
+    (events.Accept, events.Propose): (("ballot", "next", "generation", "etag", "deleted", "versions"),) * 2,
+    (events.Accept, events.Claim): (("ballot", "next", "generation", "etag", "deleted", "versions"),) * 2,
     (events.Refuse, events.Prepare): (("ballot",), ("ballot",)),
     (events.Refuse, events.Propose): (("ballot",), ("ballot",)),
     (events.Refuse, events.Claim): (("ballot",), ("ballot",)),

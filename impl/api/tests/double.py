@@ -8,7 +8,7 @@ import msgspec
 
 from impl.api.http.body import BodyStream
 from impl.errors import AmberioError
-from impl.model import VIRGIN, Head, PartRef, Register, ReplicaSet, slot_of
+from impl.model import NULL_VERSION, VIRGIN, Head, PartRef, Register, ReplicaSet, slot_of
 from impl.protocol.change import Change, Condition, apply
 from impl.protocol.events import Outcome
 
@@ -24,6 +24,8 @@ class Written(msgspec.Struct, frozen=True):
     size_bytes: int
     deleted: bool
     committed_replicas: int
+    version: int = NULL_VERSION
+    marker: bool = False
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -96,10 +98,13 @@ class NodeDouble:
         )
         return self._change(path, change)
 
-    async def delete(self, path: str, *, condition: Condition, write_id: str | None) -> Written:
+    async def delete(
+        self, path: str, *, condition: Condition, write_id: str | None, version: int = NULL_VERSION
+    ) -> Written:
         self.calls.append(f"delete {path}")
         await self._pass()
-        return self._change(path, Change("delete", write_id or self._token(), condition, updated_at_ms=NOW_MS))
+        change = Change("delete", write_id or self._token(), condition, updated_at_ms=NOW_MS, version=version)
+        return self._change(path, change)
 
     async def head(self, path: str) -> Head | None:
         self.calls.append(f"head {path}")
@@ -120,7 +125,9 @@ class NodeDouble:
         finally:
             self.bodies_closed += 1
 
-    async def list(self, prefix: str, limit: int, after: str | None, include_deleted: bool) -> Listing:
+    async def list(
+        self, prefix: str, limit: int, after: str | None, include_deleted: bool, with_older: bool = False
+    ) -> Listing:
         self.calls.append("list")
         await self._pass()
         found = [
@@ -148,7 +155,17 @@ class NodeDouble:
         told = result.applied or result.head
         if told is None:
             return Written(result.outcome, slot, 0, None, 0, False, 3)
-        return Written(result.outcome, slot, told.generation, told.etag, told.size_bytes, told.deleted, 3)
+        return Written(
+            result.outcome,
+            slot,
+            told.generation,
+            told.etag,
+            told.size_bytes,
+            told.deleted,
+            3,
+            told.version,
+            told.marker,
+        )
 
 
 class Slotlet(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from impl.cluster.serving import PeerServer
 from impl.cluster.wire import Hello
 from impl.doors import Network, RealClock, RealNetwork, RealRandom
 from impl.errors import AmberioError, NeverWritten, Unauthorised
-from impl.model import NO_BALLOT, Register
+from impl.model import NO_BALLOT, Rows
 from impl.protocol.messages import Failure, Read, Reply, Request, State
 
 CLUSTER = "c0ffee"
@@ -25,7 +25,7 @@ class RegistersDouble:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.held: list[Callable[[], None]] = []
-        self.rows: list[tuple[str, Register]] = []
+        self.rows = Rows([], False)
 
     def handle(self, request: Request, respond: Callable[[Reply], None]) -> None:
         self.asked.append(request.path)
@@ -41,7 +41,7 @@ class RegistersDouble:
         for respond in held:
             respond()
 
-    async def scan(self, prefix: str, after: str | None, limit: int) -> list[tuple[str, Register]]:
+    async def scan(self, prefix: str, after: str | None, limit: int, with_older: bool) -> Rows:
         return self.rows
 
     def failure(self, error: AmberioError) -> Failure:

@@ -17,7 +17,7 @@ from impl.cluster.tests.rig import CLUSTER, SECRET, WAIT_S, Answering, connected
 from impl.cluster.wire import Kind
 from impl.doors import RealClock
 from impl.errors import AmberioError, NeverWritten, Overloaded, PeerError
-from impl.model import Register
+from impl.model import Register, Rows
 from impl.protocol.messages import Reply, State
 
 TIMEOUT_S = 0.15
@@ -302,8 +302,8 @@ def test_a_part_for_a_node_that_does_not_read_is_given_up_in_time_and_the_next_o
 
 def test_a_page_of_many_registers_comes_whole() -> None:
     async def story(peers: Peers, answering: Answering) -> None:
-        answering.registers.rows = [(f"{number:05}" + "x" * 900, Register()) for number in range(1000)]
-        assert await peers.scan("n2", "", None, 1000, 5.0) == answering.registers.rows
+        answering.registers.rows = Rows([(f"{number:05}" + "x" * 900, Register()) for number in range(1000)], True)
+        assert await peers.scan("n2", "", None, 1000, False, 5.0) == answering.registers.rows
 
     tell(story)
 

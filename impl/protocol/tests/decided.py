@@ -7,8 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from impl.model import NO_BALLOT, RECENT_WRITES_MAX, Applied, Ballot, Head
-from impl.protocol.change import Change, Condition, Result
+from impl.model import NO_BALLOT, NULL_VERSION, RECENT_WRITES_MAX, Applied, Ballot, Head
+from impl.protocol.change import Change, Result
 from impl.protocol.events import Outcome
 
 
@@ -36,7 +36,7 @@ class Decided:
         self._votes: dict[Ballot, set[str]] = {}
         self._chosen: dict[Ballot, Head | None] = {}
         self._asked_twice: set[str] = set()
-        self._asked: set[str] = set()
+        self._asked: dict[str, Change] = {}
         self._impossible: set[str] = set()
         self._ruled_out: set[Ballot] = set()
 
@@ -45,7 +45,9 @@ class Decided:
     def begin(self, change: Change) -> Operation:
         """A client asks."""
         if change.write_id is not None:
-            (self._asked_twice if change.write_id in self._asked else self._asked).add(change.write_id)
+            if change.write_id in self._asked:
+                self._asked_twice.add(change.write_id)
+            self._asked[change.write_id] = change
             self._impossible.discard(change.write_id)
         return Operation(change, self.told_generation)
 
@@ -88,17 +90,18 @@ class Decided:
             if outcome == "applied":
                 # of a write id that came to two coordinators, neither can tell whose attempt it was
                 assert applied.generation > operation.known_generation or change.write_id in self._asked_twice
-                before = self.writes.get(applied.generation - 1)
-                assert _holds(change.condition, before), "a write obeys its precondition"
-                assert change.operation == "put" or _is_live(before), "a delete makes a tombstone of something"
-                assert (applied.deleted, applied.etag) == (change.operation == "delete", change.etag)
+                before = self._past(applied.generation - 1)
+                assert before.satisfies(change), "a write obeys its precondition"
+                assert change.makes or change.version in before.versions, "a delete removes something"
+                assert applied.deleted == (change.operation in ("mark", "delete"))
+                assert applied.deleted or applied.etag == change.etag
             return
         assert change.write_id not in self._recent(generation), "a write that was made before is told so"
-        now = self.writes.get(generation)
+        now = self._past(generation)
         if outcome == "refused":
-            assert not _holds(change.condition, now)
+            assert not now.satisfies(change)
         else:
-            assert change.operation == "read" or (change.operation == "delete" and not _is_live(now))
+            assert change.operation == "read" or (not change.makes and change.version not in now.versions)
 
     def fail(self, operation: Operation, outcome: Literal["failed", "unknown"]) -> None:
         """A coordinator gives up; `failed`: it says that certainly nothing was written."""
@@ -128,8 +131,8 @@ class Decided:
             assert applied.generation == generation, "generations follow each other"
             assert self.writes.setdefault(generation, applied) == applied, "a generation is made by one write"
             assert applied.write_id not in self._impossible, "what was called failed has happened"
-        last = head.recent[-1]
-        assert (head.deleted, head.etag) == (last.deleted, last.etag)
+        versions = {version.id: (version.marker, version.etag) for version in head.versions}
+        assert list(versions.items()) == list(self._past(head.generation).versions.items())
         self._assert_applied_once(first)
 
     def _assert_applied_once(self, since: int) -> None:
@@ -140,6 +143,13 @@ class Decided:
             if applied.write_id not in self._asked_twice:
                 everywhere = [other.generation for other in self.writes.values() if other.write_id == applied.write_id]
                 assert everywhere == [generation], "an operation takes effect once, however often it is tried"
+
+    def _past(self, generation: int) -> "_Past":
+        """What the writes up to this generation came to."""
+        past = _Past()
+        for at in range(1, generation + 1):
+            past.take(self._asked[self.writes[at].write_id])
+        return past
 
     def _recent(self, generation: int) -> set[str | None]:
         """The ids of the writes that made this generation and those before it, as many as a head remembers."""
@@ -157,18 +167,34 @@ def _assert_goes_on_from(chosen: Head | None, proposed: Head | None) -> None:
     assert remembered.get(last.generation, last) == last, "a chosen write is replaced"
 
 
-def _is_live(before: Applied | None) -> bool:
-    return before is not None and not before.deleted
+class _Past:
+    """What some writes, one after the other, came to: of each version is it a marker, and its etag; oldest first."""
 
+    def __init__(self) -> None:
+        self.generation = 0
+        self.versions: dict[int, tuple[bool, str | None]] = {}
 
-def _holds(condition: Condition, before: Applied | None) -> bool:
-    """Is the precondition true right after this write (None: before all)?"""
-    etag = before.etag if before is not None else None
-    return {
-        "none": True,
-        "absent": not _is_live(before),
-        "exists": _is_live(before),
-        "etag_is": _is_live(before) and etag == condition.etag,
-        "etag_is_not": not _is_live(before) or etag != condition.etag,
-        "generation_is": (before.generation if before else 0) == condition.generation,
-    }[condition.kind]
+    def take(self, change: Change) -> None:
+        """One more write has taken effect."""
+        self.generation += 1
+        if not change.makes:
+            assert change.version in self.versions, "a delete removes something"
+            del self.versions[change.version]
+            return
+        version_id = self.generation if change.versioned else NULL_VERSION
+        self.versions.pop(version_id, None)
+        self.versions[version_id] = (change.operation == "mark", change.etag)
+
+    def satisfies(self, change: Change) -> bool:
+        """Is the precondition true of what the change is about?"""
+        nothing = (True, None)
+        newest = list(self.versions.values())[-1] if self.versions else nothing
+        is_marker, etag = newest if change.makes else self.versions.get(change.version, nothing)
+        return {
+            "none": True,
+            "absent": is_marker,
+            "exists": not is_marker,
+            "etag_is": not is_marker and etag == change.condition.etag,
+            "etag_is_not": is_marker or etag != change.condition.etag,
+            "generation_is": self.generation == change.condition.generation,
+        }[change.condition.kind]

@@ -1,9 +1,10 @@
-"""What operations make of heads: preconditions, idempotency, generations (spec: Apply, Holds, Outcome)."""
+"""What operations make of heads: preconditions, idempotency, generations, versions (spec: Apply, Holds, Outcome)."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impl.model import RECENT_WRITES_MAX, Head
+from impl.model import NULL_VERSION, RECENT_WRITES_MAX, Head
 from impl.protocol.change import Change, Condition, apply, holds
 
 etags = st.sampled_from(["a", "b", "c"])
@@ -19,9 +20,25 @@ puts = st.builds(
     condition=conditions,
     etag=etags,
     body=st.just(b""),
+    versioned=st.booleans(),
 )
-deletes = st.builds(Change, operation=st.just("delete"), write_id=st.uuids().map(str), condition=conditions)
-histories = st.lists(st.one_of(puts, deletes), max_size=30)
+marks = st.builds(
+    Change, operation=st.just("mark"), write_id=st.uuids().map(str), condition=conditions, versioned=st.booleans()
+)
+version_ids = st.one_of(st.just(NULL_VERSION), st.integers(1, 12))
+deletes = st.builds(
+    Change, operation=st.just("delete"), write_id=st.uuids().map(str), condition=conditions, version=version_ids
+)
+amends = st.builds(
+    Change,
+    operation=st.just("amend"),
+    write_id=st.uuids().map(str),
+    condition=conditions,
+    version=version_ids,
+    attributes=st.just((("tag", "new"),)),
+)
+changes = st.one_of(puts, marks, deletes, amends)
+histories = st.lists(changes, max_size=30)
 
 
 def after(changes: list[Change]) -> Head | None:
@@ -31,7 +48,7 @@ def after(changes: list[Change]) -> Head | None:
     return head
 
 
-@given(histories, st.one_of(puts, deletes))
+@given(histories, changes)
 def test_a_write_adds_one_generation_or_leaves_the_head_as_it_is(history: list[Change], change: Change) -> None:
     found = after(history)
     result = apply(change, found)
@@ -42,7 +59,7 @@ def test_a_write_adds_one_generation_or_leaves_the_head_as_it_is(history: list[C
         assert result.head is found
 
 
-@given(histories, st.one_of(puts, deletes), histories)
+@given(histories, changes, histories)
 def test_a_retry_returns_the_first_outcome_even_after_later_writes(
     before: list[Change], change: Change, later: list[Change]
 ) -> None:
@@ -61,8 +78,9 @@ def test_a_write_whose_precondition_does_not_hold_changes_nothing(
     history: list[Change], condition: Condition, etag: str
 ) -> None:
     found = after(history)
-    result = apply(Change(operation="put", write_id="w", condition=condition, etag=etag), found)
-    assert (result.outcome == "refused") == (not holds(condition, found))
+    change = Change(operation="put", write_id="w", condition=condition, etag=etag)
+    result = apply(change, found)
+    assert (result.outcome == "refused") == (not holds(change, found))
     assert result.outcome == "applied" or result.head is found
 
 
@@ -75,9 +93,54 @@ def test_a_head_remembers_a_bounded_number_of_writes(history: list[Change]) -> N
 @given(histories)
 def test_a_tombstone_counts_as_absent_and_keeps_its_generation(history: list[Change]) -> None:
     found = after(history)
-    head = apply(Change(operation="delete", write_id="d"), found).head
-    assert holds(Condition("absent"), head)
-    assert head is None or holds(Condition("generation_is", None, head.generation), head)
+    for number, version_id in enumerate(found.version_ids if found else ()):
+        found = apply(Change(operation="delete", write_id=f"d{number}", version=version_id), found).head
+    assert holds(Change(operation="put", condition=Condition("absent")), found)
+    assert found is None or holds(Change("put", condition=Condition("generation_is", None, found.generation)), found)
+
+
+@given(histories)
+def test_a_version_is_there_until_a_delete_names_it_or_another_null_version_replaces_it(history: list[Change]) -> None:
+    made: dict[int, Change] = {}
+    head: Head | None = None
+    for change in history:
+        result = apply(change, head)
+        head = result.head
+        if result.outcome != "applied" or head is None:
+            continue
+        if change.operation == "delete":
+            del made[change.version]
+        elif change.operation != "amend":
+            version_id = head.generation if change.versioned else NULL_VERSION
+            made.pop(version_id, None)
+            made[version_id] = change
+    assert (head.version_ids if head else ()) == tuple(made)
+    for version_id, change in made.items():
+        view = head.at(version_id) if head else None
+        assert view is not None
+        assert (view.etag, view.deleted) == (change.etag, change.operation == "mark")
+
+
+@given(histories, amends)
+def test_an_amend_changes_what_is_said_beside_one_version_and_nothing_else(
+    history: list[Change], change: Change
+) -> None:
+    found = after(history)
+    result = apply(change, found)
+    if result.outcome != "applied" or found is None or result.head is None:
+        return
+    assert result.head.version_ids == found.version_ids
+    for before, now in zip(found.versions, result.head.versions, strict=True):
+        wanted = change.attributes if before.id == change.version else before.attributes
+        assert now == msgspec.structs.replace(before, attributes=wanted)
+
+
+@given(histories, deletes)
+def test_what_a_delete_asks_for_is_asked_of_the_version_that_it_names(history: list[Change], change: Change) -> None:
+    found = after(history)
+    named = found.at(change.version) if found else None
+    alone = msgspec.structs.replace(change, version=named.version if named else NULL_VERSION)
+    assert holds(change, found) == holds(alone, named) or change.condition.kind == "generation_is"
 
 
 def test_deleting_what_was_never_written_leaves_nothing_behind() -> None:

@@ -46,6 +46,9 @@ CONDITIONS = (
 CHANGES = (
     *(Change("put", None, condition, etag) for condition in CONDITIONS for etag in ("a", "b")),
     *(Change("delete", None, condition) for condition in CONDITIONS),
+    *(Change("put", None, condition, "a", versioned=True) for condition in CONDITIONS),
+    *(Change("mark", None, versioned=versioned) for versioned in (False, True)),
+    *(Change("delete", None, condition, version=version) for condition in CONDITIONS[:3] for version in range(1, 4)),
     *(Change("read"),) * 4,
 )
 """What a client may want; each time it asks, with a write id of its own."""

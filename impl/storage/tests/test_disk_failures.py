@@ -54,7 +54,7 @@ def test_a_full_disk_fails_the_group_and_loses_nothing_acknowledged(tmp_path: Pa
         assert {str(event["path"]) for _, event in tracer.durable} == set(kept)
         async with opened(tmp_path) as store:
             assert {path: await store.read(path) for path in kept} == kept
-            assert [path for path, _ in await store.scan("", None, 1000)] == sorted(kept)
+            assert [path for path, _ in (await store.scan("", None, 1000)).registers] == sorted(kept)
 
     asyncio.run(story())
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from impl.errors import AmberioError, Overloaded
-from impl.model import VIRGIN, Register
+from impl.model import VIRGIN, Register, Rows
 from impl.storage import registers
 from impl.storage.database import without_body
 from impl.storage.registers import Committed, RegisterStore
@@ -107,7 +107,7 @@ class Played:
             for path, register in sorted(self.model.items(), key=lambda item: item[0].encode())
             if path.startswith(prefix) and (after is None or path.encode() > after.encode())
         ]
-        assert found == wanted[:limit]
+        assert found == Rows(wanted[:limit], has_more=len(wanted) >= limit)
 
 
 def _unbodied(register: Register) -> Register:

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from impl.errors import AmberioError, BadBytes, ConfigError, DigestMismatch, DiskFull, InternalError, NeverWritten
-from impl.model import VIRGIN, Ballot, Register
+from impl.model import VIRGIN, Ballot, Register, Rows
 from impl.protocol.acceptor import Step as AcceptorStep
 from impl.protocol.rules import HONEST, MUTANTS, Rules, broken
 from impl.protocol.tests.refuting import assert_refuted, walk
@@ -215,7 +215,8 @@ class StorageMachine(RuleBasedStateMachine):
             for path, register in sorted(self.kept.items(), key=lambda item: item[0].encode())
             if path.startswith(prefix) and (after is None or path.encode() > after.encode())
         ]
-        assert self.runner.run(self.store.scan(prefix, after, limit)) == wanted[:limit]
+        found = self.runner.run(self.store.scan(prefix, after, limit))
+        assert found == Rows(wanted[:limit], has_more=len(wanted) >= limit)
 
     @rule(slot=st.integers(0, SLOTS - 1))
     def heads_of_a_slot(self, slot: int) -> None:

@@ -69,8 +69,11 @@ def _named(disks: Mapping[str, SimDisk], databases: Mapping[str, Path], total_sl
     for node, disk in disks.items():
         connection = database.open_database(databases[node], vfs=disk.vfs)
         try:
-            for path, register in database.scan(connection, "", None, PATHS_MAX):
-                for ref in register.head.parts if register.head is not None else ():
+            rows = database.scan(connection, "", None, PATHS_MAX, with_older=True)
+            assert not rows.has_more, f"{node} has more paths than an audit looks at"
+            for path, register in rows.registers:
+                versions = register.head.versions if register.head is not None else ()
+                for ref in (ref for version in versions for ref in version.parts):
                     named.setdefault(ref.digest, (slot_of(path, total_slots), path))
         finally:
             connection.close()

@@ -31,6 +31,10 @@ BASE = 4
 """BallotBase of RegisterWalk.cfg."""
 
 
+Flat = tuple[int, bool, int, tuple[int, ...], tuple[tuple[int, bool, int], ...]]
+"""A head as the spec prints it: generation, is it deleted, etag, recent writes; of each version id, marker, etag."""
+
+
 class Mismatch(Exception):
     """Code and spec part here; the text says at which step and in what."""
 
@@ -40,7 +44,7 @@ class WalkStep(msgspec.Struct, frozen=True):
 
     action: str
     arguments: tuple[object, ...]
-    after: tuple[tuple[int, int, tuple[int, bool, int, tuple[int, ...]]], ...]
+    after: tuple[tuple[int, int, Flat], ...]
 
 
 class Driver:
@@ -203,7 +207,7 @@ class _Walk:
         if tally.decided is None or tally.decided[0] != ballot:
             raise Mismatch(f"the spec reads the head of {ballot}, the tally decides {tally.decided}")
 
-    async def compare(self, after: Sequence[tuple[int, int, tuple[int, bool, int, tuple[int, ...]]]]) -> None:
+    async def compare(self, after: Sequence[tuple[int, int, Flat]]) -> None:
         """The durable state of every replica is the one that the spec says."""
         for node, (promised, accepted, flat) in zip(self._group.nodes, after, strict=True):
             expected = (_ballot(promised), _ballot(accepted), flat)
@@ -225,24 +229,30 @@ def _nodes(counted: Sequence[object]) -> list[str]:
     return [f"n{number}" for number in counted]
 
 
-def _flat(register: Register) -> tuple[int, bool, int, tuple[int, ...]]:
+def _flat(register: Register) -> Flat:
     """A head as RegisterWalk prints it: etags and write ids are named after the spec's numbers."""
     head = register.head
     if head is None:
-        return (0, False, 0, ())
+        return (0, False, 0, (), ())
     recent = tuple(int(applied.write_id.removeprefix("w")) for applied in head.recent)
-    return (head.generation, head.deleted, int((head.etag or "e0").removeprefix("e")), recent)
+    versions = tuple((version.id, version.marker, _number(version.etag)) for version in head.versions)
+    return (head.generation, head.deleted, _number(head.etag), recent, versions)
+
+
+def _number(etag: str | None) -> int:
+    return int((etag or "e0").removeprefix("e"))
 
 
 def _change(told: Sequence[object]) -> Change:
-    operation, condition, wanted_etag, wanted_generation, write, etag = told
-    kinds: dict[object, Operation] = {"put": "put", "delete": "delete", "read": "read"}
+    operation, condition, wanted_etag, wanted_generation, write, etag, versioned, version = told
     wanted = f"e{wanted_etag}" if wanted_etag else None
     return Change(
-        operation=kinds[operation],
+        operation=msgspec.convert(operation, Operation),
         write_id=f"w{write}" if write else None,
         condition=msgspec.convert({"kind": condition, "etag": wanted, "generation": wanted_generation}, Condition),
         etag=f"e{etag}" if etag else None,
         size_bytes=1,
         body=b"x" if operation == "put" else None,
+        versioned=bool(versioned),
+        version=msgspec.convert(version, int),
     )
