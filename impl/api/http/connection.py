@@ -151,7 +151,7 @@ class Connection(asyncio.Protocol):
             return
         self._deaf = True
         self._unparsed = b""
-        refused = Request("", self._reader.path, "", {}, self._edge.next_request_id())
+        refused = Request("", self._reader.path, "", self._reader.addressed, self._edge.next_request_id())
         refused.refusal = error
         refused.keep_alive = False
         self._arrived(refused)

@@ -77,6 +77,11 @@ class RequestReader:
         return self._url.decode("latin-1").partition("?")[0]
 
     @property
+    def addressed(self) -> dict[bytes, bytes]:
+        """Of the headers of the request that came last only the Host, if it came."""
+        return {name: value for name, value in self._headers.items() if name == b"host"}
+
+    @property
     def stream(self) -> BodyStream | None:
         """The body that is arriving, if it is streamed."""
         return self._stream

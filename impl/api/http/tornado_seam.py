@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from tornado import httputil, web
+from tornado.routing import Matcher, PathMatches, Rule
 
 from impl.api.http.connection import Connection
 from impl.api.http.exchange import METHODS, Answer, Operation, Request, answer_to, error_answer
@@ -106,6 +107,16 @@ class OperationHandler(web.RequestHandler):
     get = head = put = post = delete = patch = options = _answer
 
 
+class _OfHost(Matcher):
+    """Matches what is asked of a host that a route owns."""
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+
+    def match(self, request: httputil.HTTPServerRequest) -> dict[str, Any] | None:
+        return {} if self._route.owns(request.headers.get("Host", "").encode("latin-1")) else None
+
+
 def _as_given(headers: httputil.HTTPHeaders) -> list[tuple[str, str]]:
     """Tornado writes `X-Amz-Meta-A` where the answer said `x-amz-meta-a`, and S3's clients keep the name that came."""
     return [(name.lower() if name.startswith("X-") else name, value) for name, value in headers.get_all()]
@@ -124,7 +135,11 @@ class TornadoSeam:
     """Starts requests in a Tornado Application made of `routes`."""
 
     def __init__(self, routes: tuple[Route, ...]) -> None:
-        rules = [(route.pattern, OperationHandler, {"operations": route.operations}) for route in routes]
+        hosts = [route for route in routes if route.owns_host is not None]
+        rules = [Rule(_OfHost(route), OperationHandler, {"operations": route.operations}) for route in hosts]
+        rules += [
+            Rule(PathMatches(route.pattern), OperationHandler, {"operations": route.operations}) for route in routes
+        ]
         self._application = web.Application(
             rules,
             default_handler_class=OperationHandler,

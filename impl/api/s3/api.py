@@ -24,7 +24,7 @@ from impl.api.s3.cross_origin import CrossOrigin
 from impl.api.s3.errors import AccessDenied, MethodNotAllowed, NotImplementedByS3, S3Error
 from impl.api.s3.lists import Lists
 from impl.api.s3.multipart import Multipart
-from impl.api.s3.names import Target, check_key, target
+from impl.api.s3.names import Target, bucket_of_host, check_key, target
 from impl.api.s3.objects import PUT_BYTES_MAX, Objects
 from impl.api.s3.posts import Posts
 from impl.config import S3Settings
@@ -69,9 +69,16 @@ class S3Api:
         assert self._operations.keys() <= ACTIONS.keys(), self._operations.keys() - ACTIONS.keys()
 
     def routes(self) -> tuple[Route, ...]:
-        """Where it is served: everywhere else. This must be the last of all routes."""
+        """Where it is served: everywhere else, and whatever the path is where the host names a bucket.
+
+        This must be the last of all routes.
+        """
         operations = {method: Operation(f"s3_{method.lower()}", self.handle) for method in METHODS}
-        return (Route(PATTERN, operations, hot_elsewhere=OTHERS),)
+        owns_host = self._is_bucket if self._settings.domains else None
+        return (Route(PATTERN, operations, hot_elsewhere=OTHERS, owns_host=owns_host),)
+
+    def _is_bucket(self, host: str) -> bool:
+        return bucket_of_host(host, self._settings.domains) is not None
 
     def _table(self, node: ObjectNode) -> dict[Place, Handle]:
         buckets, clock = self._buckets, self._clock
@@ -136,7 +143,8 @@ class S3Api:
 
     def refusal_at_the_edge(self, request: Request, error: AmberioError) -> Answer:
         """What the connection layer refuses, in the form of the API that was asked."""
-        if not request.path.startswith("/") or request.path.startswith(OTHERS):
+        is_of_others = not request.path.startswith("/") or request.path.startswith(OTHERS)
+        if is_of_others and not self._is_bucket(request.header(b"host") or ""):
             return error_answer(error, request.request_id)
         return self.refusal(request, error)
 
