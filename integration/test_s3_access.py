@@ -77,6 +77,7 @@ def test_what_is_public_can_be_read_by_everybody_and_no_more(nodes: S3Nodes, s3:
         assert nodes.ask(node, "GET", f"/{bucket}/public").body == b"seen"
         assert nodes.ask(node, "GET", f"/{bucket}/uploaded").body == b"part"
         assert nodes.ask(node, "HEAD", f"/{bucket}/public").status == 200
+        assert nodes.ask(node, "GET", f"/{bucket}/public?response-content-type=text/html").status == 400
         for method, key in (
             ("PUT", "public"),
             ("DELETE", "public"),
@@ -256,6 +257,21 @@ def test_of_many_keys_each_is_asked_for(nodes: S3Nodes, s3: Any, bucket: str) ->
         ("other", "AccessDenied"),
     ]
     assert [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["other"]
+
+
+def test_who_may_only_write_learns_nothing_of_what_is_there(nodes: S3Nodes, s3: Any, bucket: str) -> None:
+    etag = s3.put_object(Bucket=bucket, Key="k", Body=b"x")["ETag"]
+    drop = {"Effect": "Allow", "Principal": {"AWS": "AKIABOB"}, "Action": "s3:PutObject", "Resource": "/*"}
+    s3.put_bucket_policy(Bucket=bucket, Policy=policy_of(bucket, [drop]))
+    writer = who(nodes, "other")
+    for key in ("k", "missing"):
+        assert outcome(writer.put_object, Bucket=bucket, Key=key, Body=b"y", IfMatch=etag) == "AccessDenied"
+        assert outcome(writer.copy_object, Bucket=bucket, Key="c", CopySource=f"{bucket}/{key}") == "AccessDenied"
+    for key in ("acl", "tags"):
+        asked = {"acl": {"ACL": "public-read"}, "tags": {"Tagging": "a=b"}}[key]
+        assert outcome(writer.put_object, Bucket=bucket, Key=key, Body=b"y", **asked) == "AccessDenied"
+    assert outcome(writer.put_object, Bucket=bucket, Key="k", Body=b"y") == "ok"
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"y"
 
 
 def test_a_policy_that_is_none_is_refused(s3: Any, bucket: str) -> None:

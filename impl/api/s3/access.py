@@ -16,7 +16,7 @@ from impl.api.s3.actions import action_on
 from impl.api.s3.asker import Asker
 from impl.api.s3.buckets import Buckets
 from impl.api.s3.call import Call, object_path
-from impl.api.s3.errors import AccessDenied, NoSuchKey, NoSuchVersion, S3Error
+from impl.api.s3.errors import AccessDenied, InvalidRequest, NoSuchKey, NoSuchVersion, S3Error
 from impl.api.s3.names import copy_source
 from impl.api.s3.policy_conditions import Asked
 from impl.api.s3.shapes import CannedAcl
@@ -79,6 +79,7 @@ ACTIONS: Final[dict[Place, str]] = {
     ("GET", "object", "uploadId"): "s3:ListMultipartUploadParts",
     ("DELETE", "object", "uploadId"): "s3:AbortMultipartUpload",
 }
+_READS: Final = frozenset({("GET", "object", ""), ("HEAD", "object", "")})
 _COPIES: Final = frozenset({("PUT", "object", ""), ("PUT", "object", "uploadId")})
 _CONDITIONAL: Final = frozenset({("PUT", "object", ""), ("POST", "object", "uploadId")})
 _NEW_OBJECTS: Final = frozenset({("PUT", "object", ""), ("POST", "object", "uploads"), ("POST", "bucket", "")})
@@ -114,24 +115,34 @@ class Access:
         self._everybody_may_all = everybody_may_all
 
     async def admit(self, call: Call, place: Place) -> Admitted:
-        """The request, with its bucket. Raises AccessDenied, NoSuchBucket; and InvalidArgument for a copy's source."""
+        """The request, with its bucket. Raises AccessDenied, NoSuchBucket, and for a copy's source InvalidArgument.
+
+        InvalidRequest is for who has no key and asks for other headers than the object has.
+        """
         action = ACTIONS[place]
         if action == OF_ANY_KEY:
             if call.verified.identity.anonymous and not self._may_all(call):
                 raise AccessDenied()
             return Admitted(msgspec.structs.replace(call, may_all=self._may_all(call)))
+        if not self._may_all(call) and call.verified.identity.anonymous and _dresses_up(call):
+            raise InvalidRequest("Request specific response headers cannot be used for anonymous GET requests.")
         asker = await self._asker(call, call.bucket, call.arguments)
         call = msgspec.structs.replace(call, asker=asker)
         if action == OF_EACH:
             return Admitted(call)
-        public = [_admit(asker, needed, call.target.key, version) for needed, version in _needs(call, place, action)]
+        public: list[str] = []
         source = None
+        for needed, version in _needs(call, place, action):
+            if place in _READS:
+                public += _admit_to_read(asker, needed, call.key, version)
+            elif not asker.may(needed, call.target.key, version):
+                raise AccessDenied()
         if place in _COPIES and (said := call.headers.get("x-amz-copy-source")) is not None:
             named = copy_source(said)
-            version = {} if named.version_id is None else {"versionId": named.version_id}
-            source = await self._asker(call, named.bucket, version)
-            public.append(_admit(source, action_on("s3:GetObject", named.version_id), named.key, named.version_id))
-        return Admitted(call, frozenset(path for path in public if path is not None), source)
+            source = await self._asker(call, named.bucket, call.arguments)
+            needed = action_on("s3:GetObject", named.version_id)
+            public += _admit_to_read(source, needed, named.key, named.version_id)
+        return Admitted(call, frozenset(public), source)
 
     async def _asker(self, call: Call, bucket: str, arguments: dict[str, str]) -> Asker:
         identity, request = call.verified.identity, call.request
@@ -150,6 +161,11 @@ class Access:
         return self._everybody_may_all or call.verified.identity.root
 
 
+def _dresses_up(call: Call) -> bool:
+    """Does a link, that anybody can make, say what the object shall pass for?"""
+    return call.target.key is not None and any(name.startswith("response-") for name in call.arguments)
+
+
 def _needs(call: Call, place: Place, action: str) -> Sequence[tuple[str, str | None]]:
     """The permissions that a request needs in its own bucket, each with the version that it is for."""
     version = call.arguments.get("versionId") if call.target.key is not None else None
@@ -163,13 +179,13 @@ def _needs(call: Call, place: Place, action: str) -> Sequence[tuple[str, str | N
     return needs
 
 
-def _admit(asker: Asker, action: str, key: str | None, version_id: str | None) -> str | None:
-    """None if this may be done, the object's path if that may be done to it while it is public. Raises AccessDenied."""
+def _admit_to_read(asker: Asker, action: str, key: str, version_id: str | None) -> Sequence[str]:
+    """The paths of objects that may be read only if they are public: this one, or none. Raises AccessDenied."""
     if asker.may(action, key, version_id):
-        return None
-    if key is None or action != "s3:GetObject" or not asker.may_if_public(action, key):
+        return ()
+    if action != "s3:GetObject" or not asker.may_if_public(action, key):
         raise AccessDenied()
-    return object_path(asker.bucket.name, key)
+    return (object_path(asker.bucket.name, key),)
 
 
 def public_only(node: ObjectNode, paths: frozenset[str]) -> ObjectNode:
