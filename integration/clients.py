@@ -51,11 +51,10 @@ class Sizes:
     reads: int
     races: int
     racers: int
-    rows: int
 
 
-COMPACT = Sizes(files=60, large_bytes=24 * MIB + 17, reads=24, races=3, racers=6, rows=40_000)
-FULL = Sizes(files=2000, large_bytes=1024 * MIB, reads=500, races=25, racers=12, rows=8_000_000)
+COMPACT = Sizes(files=60, large_bytes=24 * MIB + 17, reads=24, races=3, racers=6)
+FULL = Sizes(files=2000, large_bytes=1024 * MIB, reads=500, races=25, racers=12)
 SIZES = {"compact": COMPACT, "full": FULL}[os.environ.get("CLIENT_JOBS", "compact")]
 
 
@@ -231,6 +230,16 @@ def large_file(path: Path, size_bytes: int, seed: int = 1) -> str:
 def md5_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def md5s_of(path: Path, pieces: Iterable[tuple[int, int]]) -> list[str]:
+    """The MD5s of pieces (start, length) of a file."""
+    found = []
+    with path.open("rb") as file:
+        for start, length in pieces:
+            file.seek(start)
+            found.append(hashlib.md5(file.read(length)).hexdigest())
+    return found
 
 
 def spans(size_bytes: int, count: int, seed: int = 1) -> list[tuple[int, int]]:

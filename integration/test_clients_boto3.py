@@ -22,6 +22,7 @@ from integration.clients import (
     boto3_at,
     bucket,  # noqa: F401
     large_file,
+    library,
     md5_of,
     place,  # noqa: F401
     plant,
@@ -42,6 +43,7 @@ def test_a_tree_goes_up_and_comes_down_by_the_transfer_manager(place: Place, buc
             sent = [manager.upload(str(tmp_path / "up" / name), bucket, name) for name in planted]
         for future in sent:
             future.result()
+    assert_same(library("minio.digests", url=place.urls[-1], bucket=bucket), planted)
     place.holds(bucket, planted)
     with place.midway(bucket, planted, total // 2) as url, place.figure("boto3", "tree down", total, len(planted)):
         with TransferManager(boto3_at(url)) as manager:
