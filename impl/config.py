@@ -17,6 +17,7 @@ from impl.config_reader import Faults, Section
 from impl.errors import ConfigError
 from impl.model import TOTAL_SLOTS
 from impl.protocol.rules import MUTANTS
+from impl.tls import TlsSettings
 
 NODES_MAX: Final = 64
 NODE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
@@ -45,6 +46,7 @@ class DiskSettings(msgspec.Struct, frozen=True):
 class NodeSettings(msgspec.Struct, frozen=True):
     """One node of the cluster: it listens at `bind_addr`, others reach it at `advertise_addr`.
 
+    At `tls_bind_addr`, if there is one, it serves clients by TLS; nodes always meet at the other address.
     `rack` is its failure domain; a slot has at most one replica in a rack while there are racks left.
     """
 
@@ -53,6 +55,7 @@ class NodeSettings(msgspec.Struct, frozen=True):
     advertise_addr: Address
     rack: str
     disks: tuple[DiskSettings, ...]
+    tls_bind_addr: Address | None = None
 
 
 class Replication(msgspec.Struct, frozen=True):
@@ -136,6 +139,7 @@ class Settings(msgspec.Struct, frozen=True):
     routes: Mapping[str, Address]
     mutants: tuple[str, ...]
     s3: S3Settings = S3Settings()
+    tls: TlsSettings | None = None
 
     def node(self, node_id: str) -> NodeSettings:
         """The settings of one node. Raises ConfigError if there is no such node."""
@@ -186,6 +190,7 @@ def _read(root: Section) -> Settings:
         routes=_read_routes(root.section("routes"), nodes),
         mutants=root.choices("mutants", tuple(MUTANTS)),
         s3=_read_s3(root.section("s3")),
+        tls=_read_tls(root, nodes),
     )
 
 
@@ -195,6 +200,7 @@ def _read_node(node: Section) -> NodeSettings:
         node.fault("node_id", node_id, "use 1 to 32 letters, digits, '-' or '_'")
     bind = _read_address(node, "bind_addr", node.text("bind_addr"))
     advertised = node.text("advertise_addr", "")
+    by_tls = node.text("tls_bind_addr", "")
     disks = tuple(
         DiskSettings(Path(disk.text("path")), disk.number("weight", 1.0, above=0.0))
         for disk in node.sections("disks", required=True)
@@ -207,6 +213,7 @@ def _read_node(node: Section) -> NodeSettings:
         advertise_addr=_read_address(node, "advertise_addr", advertised) if advertised else bind,
         rack=node.text("rack", node_id),
         disks=disks,
+        tls_bind_addr=_read_address(node, "tls_bind_addr", by_tls) if by_tls else None,
     )
 
 
@@ -310,6 +317,21 @@ def _read_s3(section: Section) -> S3Settings:
     )
 
 
+def _read_tls(root: Section, nodes: tuple[NodeSettings, ...]) -> TlsSettings | None:
+    listens = any(node.tls_bind_addr is not None for node in nodes)
+    if not root.has("tls"):
+        if listens:
+            root.fault("tls", "missing", "a node has a tls_bind_addr; give certificate_file and key_file here")
+        return None
+    section = root.section("tls")
+    certificate, key = section.text("certificate_file"), section.text("key_file")
+    if not listens:
+        root.fault(
+            "tls", "set", "no node of initial_cluster.nodes has a tls_bind_addr; give it one, such as 0.0.0.0:8443"
+        )
+    return TlsSettings(Path(certificate), Path(key))
+
+
 def _read_routes(section: Section, nodes: tuple[NodeSettings, ...]) -> dict[str, Address]:
     routes = {}
     for node in nodes:
@@ -328,8 +350,6 @@ def _read_what_comes_later(root: Section) -> None:
     if scan.boolean("enabled", False):
         scan.fault("enabled", "true", "importing a bucket is not there yet; use false")
     scan.ignore("page_size")
-    if root.has("tls"):
-        root.fault("tls", "set", "TLS is not there yet; remove the section and put a proxy in front")
 
 
 def _with_environment(value: object, environment: Mapping[str, str], key: str, faults: Faults) -> object:

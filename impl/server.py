@@ -36,6 +36,7 @@ from impl.errors import AmberioError, ConfigError
 from impl.node.start import Running, start_node
 from impl.protocol.placement import Site
 from impl.protocol.rules import broken
+from impl.tls import server_context
 
 EXAMPLE: Final = """
 example:
@@ -90,11 +91,14 @@ async def serve(settings: Settings, cluster: Cluster, me: NodeSettings, direct: 
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopped.set)
     keys = _load_keys(settings.s3, log)
+    tls = server_context(settings.tls) if settings.tls is not None and me.tls_bind_addr is not None else None
     node = await start_node(settings, cluster, me.node_id, log)
     try:
         api = NativeApi(node.node, broken(settings.mutants))
         s3 = S3Api(node.node, settings.s3, keys, RealClock())
         listener = await _listen(settings, cluster, me, node, api, s3, direct)
+        if tls is not None and me.tls_bind_addr is not None:
+            await listener.add_tls(me.tls_bind_addr.host, me.tls_bind_addr.port, tls)
         gc.freeze()  # what is here now stays: no collection need look at it again
         log.info("serving", address=str(me.bind_addr), cluster_id=cluster.cluster_id, incarnation=node.node.incarnation)
         await _either(stopped, node.failed)

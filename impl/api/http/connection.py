@@ -72,12 +72,12 @@ class Connection(asyncio.Protocol):
         self._make_writable()
 
     def eof_received(self) -> bool:
-        """The client sends no more, but may read: what it asked for is still answered."""
+        """The client sends no more, but may read: what it asked for is still answered. TLS has no such half."""
         self._eof = True
         self._reader.cut()
         if self._reader.refusal is not None and not self._deaf:
             self._refuse(self._reader.refusal)
-        return self._current is not None or bool(self._queue)
+        return not self._is_tls and (self._current is not None or bool(self._queue))
 
     def data_received(self, data: bytes) -> None:
         self._progress_s = self._edge.now_s
@@ -133,6 +133,9 @@ class Connection(asyncio.Protocol):
         if request is None:
             self._reader.parser = httptools.HttpRequestParser(self._reader)
             return False
+        if self._is_tls:
+            self._refuse(MalformedRequest("nodes do not meet by TLS; dial the other address of this node"))
+            return True
         if self._current is not None or self._queue:
             self._refuse(MalformedRequest("an upgrade must be the only request on its connection"))
             return True
@@ -314,7 +317,8 @@ class Connection(asyncio.Protocol):
         self._reader.cut()
         self._full = False
         self._throttle()
-        self._transport.write_eof()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
 
     # -- time
 

@@ -1,8 +1,9 @@
-"""The listening socket: opens it, ticks the edge while it is open, and drains its connections when asked to stop."""
+"""The listening sockets: opens them, ticks the edge while they are open, drains its connections when asked to stop."""
 
 import asyncio
 import errno
 import socket
+import ssl
 from typing import Final
 
 from impl.api.http.connection import Connection
@@ -14,24 +15,29 @@ DRAIN_POLL_S: Final = 0.02
 
 
 class Listener:
-    """One open port, whose connections share an Edge."""
+    """One open port, or one more for TLS; their connections share an Edge."""
 
     def __init__(self, edge: Edge, server: asyncio.Server) -> None:
         self._edge = edge
-        self._server = server
+        self._servers = [server]
         self._ticking = asyncio.get_running_loop().create_task(self._tick())
 
     @property
     def port(self) -> int:
         """The port listened on (the one the system chose, if 0 was asked for)."""
-        port: int = self._server.sockets[0].getsockname()[1]
+        port: int = self._servers[0].sockets[0].getsockname()[1]
         return port
+
+    async def add_tls(self, host: str, port: int, tls: ssl.SSLContext) -> None:
+        """Open another port, at which TLS is spoken. Raises ConfigError as `listen` does."""
+        self._servers.append(await _open(self._edge, "tls_bind_addr", host, port, tls))
 
     async def drain(self, drain_s: float) -> int:
         """Stop accepting, let requests finish for `drain_s` seconds, cut the rest. How many were cut is returned."""
         edge = self._edge
         edge.draining = True
-        self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in tuple(edge.connections):
             connection.drain()
         deadline_s = edge.clock.monotonic_s() + drain_s
@@ -51,15 +57,24 @@ class Listener:
 
 async def listen(edge: Edge, host: str, port: int) -> Listener:
     """Open a port. Raises ConfigError, with the address and what to do, if that cannot be done."""
+    return Listener(edge, await _open(edge, "bind_addr", host, port, None))
+
+
+async def _open(edge: Edge, name: str, host: str, port: int, tls: ssl.SSLContext | None) -> asyncio.Server:
     loop = asyncio.get_running_loop()
     try:
-        server = await loop.create_server(
-            lambda: Connection(edge), host, port, backlog=BACKLOG, reuse_address=True, reuse_port=False
+        return await loop.create_server(
+            lambda: Connection(edge),
+            host,
+            port,
+            backlog=BACKLOG,
+            reuse_address=True,
+            reuse_port=False,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else edge.limits.header_s,
         )
     except socket.gaierror as error:
-        raise ConfigError(
-            f"bind_addr {host}:{port}: the host is not known ({error.strerror}); use an address"
-        ) from None
+        raise ConfigError(f"{name} {host}:{port}: the host is not known ({error.strerror}); use an address") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             hint = (
@@ -71,5 +86,4 @@ async def listen(edge: Edge, host: str, port: int) -> Listener:
             hint = "is no address of this machine; use one that is, or 0.0.0.0"
         else:
             hint = f"cannot be opened: {error.strerror}"
-        raise ConfigError(f"bind_addr {host}:{port} {hint}") from None
-    return Listener(edge, server)
+        raise ConfigError(f"{name} {host}:{port} {hint}") from None

@@ -18,8 +18,8 @@ import msgspec
 
 from impl.api import conditions
 from impl.api.http.exchange import Answer
-from impl.api.node_face import ObjectNode
-from impl.api.s3 import checksums, documents, listing, metadata, shapes, xml, xml_requests
+from impl.api.node_face import Made, ObjectNode
+from impl.api.s3 import checksums, documents, listing, metadata, shapes, versions, xml, xml_requests
 from impl.api.s3.bodies import CheckedBody
 from impl.api.s3.bucket import Bucket
 from impl.api.s3.buckets import Buckets
@@ -162,6 +162,8 @@ class Multipart:
         etag = checksums.multipart_etag([bytes.fromhex(head.etag or "") for head in parts])
         checksum = _whole_checksum(call, _checksum_kind(upload), parts)
         refs: tuple[PartRef, ...] = tuple(ref for head in parts for ref in head.parts)
+        if versions.is_versioned(call.found):
+            versions.check_room(await self._node.head(call.path), len(refs))
         kept: Attributes = tuple(pair for pair in upload.attributes if pair[0] not in (_OWNER, _CHECKSUM))
         written = await self._node.write(
             call.path,
@@ -170,23 +172,26 @@ class Multipart:
             write_id=write_id,
             content_type=upload.content_type,
             attributes=(*kept, *metadata.of_part_sizes(sizes), *metadata.of_checksum(checksum)),
+            versioned=versions.is_versioned(call.found),
         )
         refuse(call, condition, written)
-        await self._buckets.guard.settle(call.found, call.path, written.generation, call.request.request_id)
+        await self._buckets.guard.settle(call.found, call.path, written, call.request.request_id)
         await self._forget(call, sorted(found))
-        return self._completed(call, written.etag or "", checksum)
+        return self._completed(call, written, checksum)
 
     async def _completed_before(self, call: Call, write_id: str) -> Answer:
         head = await self._node.head(call.path)
         for applied in head.recent if head is not None else ():
             if applied.write_id == write_id:
-                await self._buckets.guard.settle(call.found, call.path, applied.generation, call.request.request_id)
-                return self._completed(call, applied.etag or "", None)
+                await self._buckets.guard.settle(call.found, call.path, applied, call.request.request_id)
+                return self._completed(call, applied, None)
         raise NoSuchUpload(UploadId=call.arguments["uploadId"][:200])
 
-    def _completed(self, call: Call, etag: str, checksum: Checksum | None) -> Answer:
-        location = f"http://{call.headers.get('host', '')}{call.request.path}"
-        return xml_answer(xml.completed_upload(shapes.CompletedUpload(location, call.bucket, call.key, etag, checksum)))
+    def _completed(self, call: Call, written: Made, checksum: Checksum | None) -> Answer:
+        etag = written.etag or ""
+        location = f"{'https' if call.request.is_tls else 'http'}://{call.headers.get('host', '')}{call.request.path}"
+        completed = shapes.CompletedUpload(location, call.bucket, call.key, etag, checksum)
+        return xml_answer(xml.completed_upload(completed), versions.told_of_write(call.found, written))
 
     async def abort(self, call: Call) -> Answer:
         """AbortMultipartUpload."""
