@@ -68,6 +68,8 @@ class Place:
     nodes: S3Nodes
     kills: bool
     dead: list[str] = field(default_factory=list)
+    spared: list[str] = field(default_factory=list)
+    """URLs of the nodes that this job will not lose, besides the one that `midway` gave."""
 
     def __str__(self) -> str:
         return f"{len(self.nodes.names)} nodes, one killed" if self.kills else "one node"
@@ -99,7 +101,8 @@ class Place:
         sample = list(keys)[:: max(1, len(list(keys)) // 50)]
         preferred = Counter(self.nodes.replicas(f"{bucket}/{key}")[0] for key in sample)
         victim = preferred.most_common(1)[0][0]
-        survivor = next(name for name in self.nodes.names if name != victim)
+        survivor, *others = [name for name in self.nodes.names if name != victim]
+        self.spared = [self.url(name) for name in others]
 
         tripwire = Tripwire(self.nodes.ports[survivor], after_bytes, lambda: self.kill(victim))
         try:
