@@ -13,6 +13,7 @@ import json
 import os
 import random
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -325,7 +326,9 @@ def library(job: str, **arguments: Any) -> Any:
     """
     client, function = job.split(".")
     python = installed() / "libraries/bin/python"
-    said = run(python, ROOT / "integration/client_jobs" / f"{client}_jobs.py", function, json.dumps(arguments))
+    script = ROOT / "integration/client_jobs" / f"{client}_jobs.py"
+    with tempfile.TemporaryDirectory() as home:
+        said = run(python, script, function, json.dumps(arguments), env={"HOME": home, "POLARS_TEMP_DIR": home})
     return json.loads(said.splitlines()[-1])
 
 
