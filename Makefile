@@ -7,8 +7,9 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
+CLIENT ?= *
 
-.PHONY: help setup demo test lint model mutants sim honest hunt weaken bench lock clean
+.PHONY: help setup demo test lint model mutants sim honest hunt weaken clients bench lock clean
 
 help:  ## say what there is to type
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +51,9 @@ hunt: .venv/.ready  ## how soon the swarm finds each deliberate bug: a table
 weaken: .venv/.ready  ## weaken each condition of the spec in turn: a trace or a model must notice (an hour)
 	$(BIN)/python -m integration.corpus runs/corpus
 	$(BIN)/checker weaken runs/corpus --jobs $(JOBS)
+
+clients: .venv/.ready  ## S3 clients (CLIENT=boto3: one): 2,000 files, 1 GiB; one node, and three with one killed
+	CLIENT_JOBS=full $(BIN)/pytest -s integration/test_clients_$(CLIENT).py
 
 bench: .venv/.ready  ## print the figures: checker, server against moto (installs nothing; wants wrk)
 	$(BIN)/python -m ci.bench
