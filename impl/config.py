@@ -71,8 +71,9 @@ class Limits(msgspec.Struct, frozen=True):
 
     `requests_max` at once over all `connections_max` connections; beyond, 503 SlowDown. `idle_s` ends a connection
     without requests, `header_s` a request whose headers do not come, `body_stall_s` and `write_stall_s` a client that
-    stops sending or reading. `drain_s` is how long SIGTERM waits for requests to finish. `request_s` is how long a
-    write or read may wait for its quorum, `cache_bytes` bounds the registers kept in memory.
+    sends or reads nothing for so long, or fewer than `slow_bytes_min`. `drain_s` is how long SIGTERM waits for requests
+    to finish. `request_s` is how long a write or read may wait for its quorum, `cache_bytes` bounds the registers kept
+    in memory.
     """
 
     header_bytes_max: int = 32 * 1024
@@ -84,6 +85,7 @@ class Limits(msgspec.Struct, frozen=True):
     header_s: float = 20.0
     body_stall_s: float = 30.0
     write_stall_s: float = 60.0
+    slow_bytes_min: int = 16 * 1024
     drain_s: float = 10.0
     request_s: float = 5.0
     cache_bytes: int = 64 * 1024 * 1024

@@ -15,6 +15,7 @@ import structlog
 from impl.api.http.body import BodyStream
 from impl.api.http.edge import Edge
 from impl.api.http.exchange import BodyPieces, Operation, Request, answer_to
+from impl.api.http.pace import Pace
 from impl.api.http.parse import RequestReader
 from impl.api.http.render import head_bytes
 from impl.errors import AmberioError, MalformedRequest, Overloaded, RequestTimeout
@@ -23,6 +24,8 @@ PIPELINE_MAX: Final = 32
 FEED_BYTES: Final = 8 * 1024
 BODY_FEED_BYTES: Final = 64 * 1024
 LINGER_S: Final = 2.0
+LINGER_MAX_S: Final = 15.0
+"""How long a client may go on sending what nobody wants after its last answer, without and with bytes coming."""
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +51,10 @@ class Connection(asyncio.Protocol):
         self._writing_paused = False
         self._writable: asyncio.Future[None] | None = None
         self._progress_s = edge.now_s
-        self._unsent_bytes = 0
+        self._written_bytes = 0
+        self._pace = Pace()
+        self._paced_stream: BodyStream | None = None
+        self._ended_s = 0.0
         self._source_ip = ""
         self._is_tls = False
 
@@ -92,7 +98,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._writing_paused = True
         self._progress_s = self._edge.now_s
-        self._unsent_bytes = self._transport.get_write_buffer_size()
+        self._pace.start(self._edge.now_s, self._read_bytes())
 
     def resume_writing(self) -> None:
         self._writing_paused = False
@@ -292,6 +298,7 @@ class Connection(asyncio.Protocol):
             return
         self._edge.before_bytes()
         self._sent_bytes += len(piece)
+        self._written_bytes += len(piece)
         self._transport.write(piece)
 
     def _send_continue(self) -> None:
@@ -309,7 +316,7 @@ class Connection(asyncio.Protocol):
         """Close, but first let a client that still sends read our answer: closing now would reset it away."""
         self._queue.clear()
         self._unparsed = b""
-        self._progress_s = self._edge.now_s
+        self._progress_s = self._ended_s = self._edge.now_s
         if self._eof or not (self._deaf or self._reader.in_body):
             self._transport.close()
             return
@@ -328,13 +335,13 @@ class Connection(asyncio.Protocol):
         limits = edge.limits
         quiet_s = edge.now_s - self._progress_s
         if self._writing_paused:
-            self._check_reading_client(quiet_s)
+            if self._pace.is_slow(edge.now_s, self._read_bytes(), limits.slow_bytes_min, limits.write_stall_s):
+                self.abort()
         elif self._deaf:
-            if self._current is None and quiet_s > LINGER_S:
+            if self._current is None and (quiet_s > LINGER_S or edge.now_s - self._ended_s > LINGER_MAX_S):
                 self._transport.abort()
         elif reader.stream is not None:
-            if reader.stream.waited_for and quiet_s > limits.body_stall_s:
-                reader.stream.fail(RequestTimeout(f"no byte of the body came for {limits.body_stall_s:.0f} s"))
+            self._check_sending_client(reader.stream, quiet_s)
         elif reader.in_head or reader.in_body:
             allowed_s = limits.header_s if reader.in_head else limits.header_s + limits.body_stall_s
             if edge.now_s - reader.began_s > allowed_s:
@@ -342,15 +349,25 @@ class Connection(asyncio.Protocol):
         elif self._current is None and quiet_s > limits.idle_s:
             self._transport.close()
 
-    def _check_reading_client(self, quiet_s: float) -> None:
-        unsent_bytes = self._transport.get_write_buffer_size()
-        if unsent_bytes < self._unsent_bytes:
-            self._unsent_bytes = unsent_bytes
-            self._progress_s = self._edge.now_s
-        elif quiet_s > self._edge.limits.write_stall_s:
-            self.abort()
-        else:
-            self._unsent_bytes = unsent_bytes
+    def _check_sending_client(self, stream: BodyStream, quiet_s: float) -> None:
+        limits, now_s = self._edge.limits, self._edge.now_s
+        if stream is not self._paced_stream or not stream.waited_for:
+            self._paced_stream = stream
+            self._pace.start(now_s, stream.received_bytes)
+        if not stream.waited_for:
+            return
+        if quiet_s > limits.body_stall_s:
+            stream.fail(RequestTimeout(f"no byte of the body came for {limits.body_stall_s:g} s"))
+        elif self._pace.is_slow(now_s, stream.received_bytes, limits.slow_bytes_min, limits.body_stall_s):
+            stream.fail(
+                RequestTimeout(
+                    f"fewer than {limits.slow_bytes_min} bytes of the body came in {limits.body_stall_s:g} s"
+                )
+            )
+
+    def _read_bytes(self) -> int:
+        """How much of what was ever written has left for the client."""
+        return self._written_bytes - self._transport.get_write_buffer_size()
 
     def drain(self) -> None:
         """The node stops: end now if nothing is asked, else after the answers."""

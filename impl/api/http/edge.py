@@ -30,6 +30,7 @@ class HttpLimits(msgspec.Struct, frozen=True):
     header_s: float = 20.0
     body_stall_s: float = 30.0
     write_stall_s: float = 60.0
+    slow_bytes_min: int = 16 * 1024
 
 
 class Clock(Protocol):

@@ -253,7 +253,7 @@ def test_a_client_that_does_not_read_its_answer_is_cut_off(way: str) -> None:
 
 
 class TricklingTransport:
-    """What the system says of a client that takes a byte of its answer every minute."""
+    """What the system says of a client that takes its answer bit by bit."""
 
     def __init__(self) -> None:
         self.unsent_bytes = 100_000
@@ -266,24 +266,71 @@ class TricklingTransport:
         self.is_aborted = True
 
 
-def test_every_byte_that_a_client_takes_gives_it_more_time(way: str) -> None:
+@pytest.mark.parametrize(("bytes_a_second", "is_cut"), [(1, True), (15, True), (20, False)])
+def test_a_client_that_takes_its_answer_bit_by_bit_must_take_enough(
+    way: str, bytes_a_second: int, is_cut: bool
+) -> None:
     async def story(rig: Rig, client: Client) -> None:
         (connection,) = rig.edge.connections
         transport, connection._transport = connection._transport, TricklingTransport()  # type: ignore[assignment]
         trickling = connection._transport
         assert isinstance(trickling, TricklingTransport)
         connection.pause_writing()
-        for _ in range(5):
-            trickling.unsent_bytes -= 1
-            await later(rig, 59)
-        assert not trickling.is_aborted
-        await later(rig, 59)
-        await later(rig, 2)
-        assert trickling.is_aborted
+        for _ in range(130):
+            trickling.unsent_bytes -= bytes_a_second
+            await later(rig, 1)
+        assert trickling.is_aborted == is_cut
         connection._transport = transport
         connection.resume_writing()
 
-    tell(way, story)
+    tell(way, story, HttpLimits(slow_bytes_min=1000))
+
+
+@pytest.mark.parametrize(("bytes_a_second", "is_cut"), [(1, True), (30, True), (40, False)])
+def test_a_body_that_comes_bit_by_bit_must_come_fast_enough(way: str, bytes_a_second: int, is_cut: bool) -> None:
+    async def story(rig: Rig, client: Client) -> None:
+        whole = request_bytes("PUT", BLOBS + "a", bytes(LARGE_BYTES))
+        client.send(whole[:200])
+        await rig.until(lambda: any(connection._reader.in_body for connection in rig.edge.connections))
+        (connection,) = rig.edge.connections
+        stream = connection._reader.stream
+        assert stream is not None
+        await rig.until(lambda: stream.waited_for)
+        await later(rig, 0)
+        sent = stream.received_bytes
+        for _ in range(65):
+            client.send(bytes(bytes_a_second))
+            sent += bytes_a_second
+            await rig.until(lambda: stream.received_bytes == sent)  # noqa: B023
+            await later(rig, 1)
+            if not stream.waited_for:
+                break
+        if is_cut:
+            reply = await client.reply()
+            assert refusal(reply) == (408, "RequestTimeout") and b"fewer than 1000 bytes" in reply.body
+            assert not rig.node.heads
+        else:
+            client.send(bytes(LARGE_BYTES - sent))
+            assert (await client.reply()).status == 201
+
+    tell(way, story, HttpLimits(slow_bytes_min=1000))
+
+
+def test_a_client_that_goes_on_sending_what_was_refused_is_cut_off(way: str) -> None:
+    async def story(rig: Rig, client: Client) -> None:
+        client.send(request_bytes("PUT", BLOBS + "a", None, {"Content-Length": "100001"}))
+        assert refusal(await client.reply()) == (413, "TooLarge")
+        for _ in range(14):
+            assert len(rig.edge.connections) == 1
+            (connection,) = rig.edge.connections
+            before_s = connection._progress_s
+            await later(rig, 1)
+            client.send(b"more")
+            await rig.until(lambda: connection._progress_s > before_s)  # noqa: B023
+        await later(rig, 1.5)
+        await rig.until(lambda: not rig.edge.connections)
+
+    tell(way, story, HttpLimits(object_bytes_max=100_000))
 
 
 def test_a_client_that_reads_slowly_is_not_cut_off(way: str) -> None:
