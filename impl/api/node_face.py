@@ -9,15 +9,22 @@ from impl.protocol.change import Condition
 from impl.protocol.events import Outcome
 
 
-class Written(Protocol):
-    """What became of a put or delete. For a refused one, generation and etag are those it was refused for."""
+class Made(Protocol):
+    """What a write made of a path."""
 
-    @property
-    def outcome(self) -> Outcome: ...
     @property
     def generation(self) -> int: ...
     @property
     def etag(self) -> str | None: ...
+    @property
+    def version(self) -> int: ...
+
+
+class Written(Made, Protocol):
+    """What became of a put or delete. For a refused one, generation and etag are those it was refused for."""
+
+    @property
+    def outcome(self) -> Outcome: ...
     @property
     def size_bytes(self) -> int: ...
     @property
@@ -26,8 +33,6 @@ class Written(Protocol):
     def committed_replicas(self) -> int: ...
     @property
     def slot(self) -> int: ...
-    @property
-    def version(self) -> int: ...
     @property
     def marker(self) -> bool: ...
 

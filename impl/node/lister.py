@@ -68,8 +68,8 @@ class Lister:
     ) -> Listing:
         """Up to `limit` paths that start with `prefix` and follow `after`; raises NoQuorum.
 
-        System paths are there only for a prefix that asks for them. Of a head, the versions before the current one are
-        there if `with_older`; many of them make a page long, so ask for few paths then.
+        System paths are there only for a prefix that asks for them. `with_older` heads have the versions before the
+        current one too, and every path that has versions is there; many of them make a page long, so ask for few then.
         """
         with_system = prefix.startswith(SYSTEM_START)
         items: list[tuple[str, Head]] = []
@@ -82,7 +82,7 @@ class Lister:
             if not with_system:
                 paths = [path for path in paths if not path.startswith(SYSTEM_START)]
             for path, head in await self._settle(paths, answers):
-                if head is not None and (include_deleted or not head.deleted):
+                if head is not None and (include_deleted or not head.deleted or (with_older and head.version_ids)):
                     items.append((path, head))
             if len(items) > limit:
                 return Listing(items[:limit], items[limit - 1][0])

@@ -15,6 +15,7 @@ from impl.api.http.routes import Route
 from impl.api.node_face import ObjectNode
 from impl.api.s3 import errors, form_upload
 from impl.api.s3.access import ACTIONS, Access, Admitted, Place, public_only
+from impl.api.s3.amendments import Amendments
 from impl.api.s3.auth import Verified, Verifier
 from impl.api.s3.buckets import Buckets
 from impl.api.s3.call import Call, bare_names, query_arguments, xml_answer
@@ -82,11 +83,8 @@ class S3Api:
 
     def _table(self, node: ObjectNode) -> dict[Place, Handle]:
         buckets, clock = self._buckets, self._clock
-        configuration, objects, lists = (
-            Configuration(node, buckets, clock),
-            Objects(node, buckets),
-            Lists(node),
-        )
+        configuration, objects, lists = Configuration(node, buckets, clock), Objects(node, buckets), Lists(node)
+        amendments = Amendments(node, objects)
         multipart = Multipart(node, buckets, objects, clock)
         table: dict[Place, Handle] = {
             ("GET", "service", ""): buckets.list,
@@ -116,8 +114,11 @@ class S3Api:
             ("HEAD", "object", ""): objects.get,
             ("PUT", "object", ""): objects.put,
             ("DELETE", "object", ""): objects.delete,
-            ("GET", "object", "acl"): objects.acl,
-            ("PUT", "object", "acl"): objects.put_acl,
+            ("GET", "object", "acl"): amendments.acl,
+            ("PUT", "object", "acl"): amendments.put_acl,
+            ("GET", "object", "tagging"): amendments.tags,
+            ("PUT", "object", "tagging"): amendments.put_tags,
+            ("DELETE", "object", "tagging"): amendments.delete_tags,
             ("GET", "bucket", "uploads"): multipart.list_uploads,
             ("POST", "object", "uploads"): multipart.create,
             ("PUT", "object", "uploadId"): multipart.upload_part,

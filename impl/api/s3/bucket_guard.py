@@ -20,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from impl.api.node_face import ObjectNode
+from impl.api.node_face import Made, ObjectNode
 from impl.api.s3.bucket import Bucket, of_head, path_of
 from impl.api.s3.call import object_path
 from impl.api.s3.errors import BucketNotEmpty, NoSuchBucket, OperationAborted
@@ -64,7 +64,7 @@ class BucketGuard:
 
     async def is_empty(self, bucket: str) -> bool:
         """Is there nothing in the bucket that must keep it from being deleted?"""
-        found = await self._node.list(object_path(bucket, ""), 1, None, False)
+        found = await self._node.list(object_path(bucket, ""), 1, None, False, with_older=True)
         return not found.items
 
     async def check(self, bucket: Bucket) -> None:
@@ -77,7 +77,7 @@ class BucketGuard:
         if head is None or head.deleted or not of_head(bucket.name, head).is_same(bucket):
             raise NoSuchBucket(BucketName=bucket.name)
 
-    async def settle(self, bucket: Bucket, path: str, generation: int, token: str) -> None:
+    async def settle(self, bucket: Bucket, path: str, written: Made, token: str) -> None:
         """See that what was written at `path` may be acknowledged: its bucket is there, and will not go unseen.
 
         Whoever leaves something in a bucket that keeps it from being deleted calls this before the acknowledgement,
@@ -87,8 +87,8 @@ class BucketGuard:
         try:
             stands = await self._stands(bucket.name, token)
             if stands is None:
-                condition = Condition("generation_is", generation=generation)
-                await self._node.delete(path, condition=condition, write_id=None)
+                condition = Condition("generation_is", generation=written.generation)
+                await self._node.delete(path, condition=condition, write_id=None, version=written.version)
         except OutcomeUnknown:
             raise
         except AmberioError as error:

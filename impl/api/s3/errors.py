@@ -364,20 +364,6 @@ class XAmzContentSHA256Mismatch(S3Error):
     said = "The provided 'x-amz-content-sha256' header does not match what was computed."
 
 
-DELETE_MARKER: Final = ("x-amz-delete-marker", "true")
-
-
-def current_is_a_delete_marker(key: str, version_id: str) -> NoSuchKey:
-    """What a read of a key gets whose current version is a delete marker."""
-    return NoSuchKey(headers=(DELETE_MARKER, ("x-amz-version-id", version_id)), Key=key)
-
-
-def version_is_a_delete_marker(method: str, version_id: str, modified: str) -> MethodNotAllowed:
-    """What a read of a delete marker by its version id gets; `modified` is its HTTP date."""
-    headers = (DELETE_MARKER, ("x-amz-version-id", version_id), ("allow", "DELETE"), ("last-modified", modified))
-    return MethodNotAllowed(headers=headers, Method=method, ResourceType="DeleteMarker")
-
-
 class Row(NamedTuple):
     code: str
     status: int

@@ -1,17 +1,27 @@
 """ListObjects of both versions and ListObjectVersions: the node's own linearizable list, paged as S3 does."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from impl.api.http.exchange import Answer
 from impl.api.node_face import ObjectNode
-from impl.api.s3 import listing, metadata, shapes, xml
+from impl.api.s3 import listing, metadata, shapes, versions, xml
 from impl.api.s3.call import Call, object_path, owner_of, xml_answer
 from impl.api.s3.errors import InvalidArgument
-from impl.model import Head
+from impl.model import Head, Version
 
-Versions = Sequence[tuple[str, Head]]
+Versions = Sequence[tuple[str, "Listed"]]
+VERSION_PATHS_MAX: Final = 100
+"""How many keys are asked for at a time when their versions are wanted: a head with many is long."""
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A version as it is listed: the current one of its key `is_latest`."""
+
+    version: Version
+    is_latest: bool
 
 
 class HeadPage(msgspec.Struct, frozen=True):
@@ -99,7 +109,7 @@ class Lists:
         )
 
     async def versions(self, call: Call) -> Answer:
-        """ListObjectVersions of a bucket that never had versions: each object has the one called null."""
+        """ListObjectVersions: of each key all versions and delete markers, newest first."""
         asked = call.arguments
         url_encoded = listing.is_url_encoded(asked.get("encoding-type"))
         most = listing.max_entries("max-keys", asked.get("max-keys"))
@@ -115,7 +125,7 @@ class Lists:
             max_keys=most,
         )
         who = owner_of(bucket.owner)
-        entries = [_version(entry) for entry in _entries([(key, head) for key, _, head in page.items], who)]
+        entries = [_version(key, spelled, listed, who) for key, spelled, listed in page.items]
         return xml_answer(
             xml.list_versions(
                 shapes.ListedVersions(
@@ -145,11 +155,14 @@ class Lists:
         return source
 
     def _versions_source(self, bucket: str) -> listing.Source[Versions]:
-        heads = self._source(bucket)
+        start = object_path(bucket, "")
 
         async def source(prefix: str, after: str | None, limit: int) -> VersionPage:
-            page = await heads(prefix, after, limit)
-            return VersionPage([(key, (("null", head),)) for key, head in page.items], page.next_after)
+            above = None if after is None else start + after
+            paths = min(limit, VERSION_PATHS_MAX)
+            page = await self._node.list(start + prefix, paths, above, False, with_older=True)
+            items = [(path[len(start) :], _newest_first(head)) for path, head in page.items]
+            return VersionPage(items, None if page.next_after is None else page.next_after[len(start) :])
 
         return source
 
@@ -172,17 +185,24 @@ def _entry(key: str, head: Head, who: shapes.Owner | None) -> shapes.ObjectEntry
     )
 
 
-def _version(entry: shapes.ObjectEntry) -> shapes.VersionEntry:
+def _newest_first(head: Head) -> Versions:
+    kept = head.versions[::-1]
+    return [(versions.spelled(version.id), Listed(version, version is kept[0])) for version in kept]
+
+
+def _version(key: str, spelled: str, listed: Listed, who: shapes.Owner | None) -> shapes.VersionEntry:
+    version = listed.version
+    checksum = metadata.checksum_in(version.attributes) if version.attributes else None
     return shapes.VersionEntry(
-        entry.key,
-        "null",
-        True,
-        entry.modified_at_ms,
-        entry.etag,
-        entry.size_bytes,
-        False,
-        entry.storage_class,
-        entry.owner,
-        entry.checksum_algorithm,
-        entry.checksum_type,
+        key,
+        spelled,
+        listed.is_latest,
+        version.updated_at_ms,
+        version.etag or "",
+        version.size_bytes,
+        version.marker,
+        metadata.storage_class(version.attributes),
+        who,
+        checksum.algorithm if checksum else None,
+        checksum.type if checksum else None,
     )

@@ -20,7 +20,8 @@ from impl.api.s3.errors import (
     NotImplementedByS3,
     UnexpectedContent,
 )
-from impl.api.s3.shapes import CannedAcl
+from impl.api.s3.shapes import CannedAcl, Tag
+from impl.api.s3.tags import tags_of_header
 from impl.model import Attributes
 
 CONTENT_TYPE_DEFAULT: Final = "binary/octet-stream"
@@ -46,9 +47,11 @@ _CANNED_ACLS: Final = {
     "bucket-owner-read": CannedAcl.PRIVATE,
 }
 """All objects belong to the bucket's owner: so what grants something to that owner is private."""
-_NOT_IMPLEMENTED: Final = ("x-amz-server-side-encryption", "x-amz-object-lock-", "x-amz-tagging")
+_TAGGING: Final = "x-amz-tagging"
+_NOT_IMPLEMENTED: Final = ("x-amz-server-side-encryption", "x-amz-object-lock-")
 _PART_SIZES: Final = "part-sizes"
 CHECKSUM_TYPE: Final = "x-amz-checksum-type"
+_TAGGING_DIRECTIVE: Final = "x-amz-tagging-directive"
 
 
 def refuse_unsupported(headers: Mapping[str, str]) -> None:
@@ -88,6 +91,31 @@ def of_acl(acl: CannedAcl) -> Attributes:
     return () if acl is CannedAcl.PRIVATE else ((_ACL, acl.value),)
 
 
+def with_acl(attributes: Attributes, acl: CannedAcl) -> Attributes:
+    """The attributes with another ACL."""
+    return (*(pair for pair in attributes if pair[0] != _ACL), *of_acl(acl))
+
+
+def tags_of(attributes: Attributes) -> Sequence[Tag]:
+    """An object's tags."""
+    return tags_of_header(dict(attributes).get(_TAGGING, ""))
+
+
+def tags_of_copy(headers: Mapping[str, str], source: Attributes) -> Sequence[Tag]:
+    """The tags of a copy: the source's, or those that the request has. Raises InvalidArgument."""
+    directive = headers.get(_TAGGING_DIRECTIVE, "COPY")
+    if directive not in ("COPY", "REPLACE"):
+        raise InvalidArgument("Unknown tagging directive.", ArgumentName=_TAGGING_DIRECTIVE)
+    return tags_of(source) if directive == "COPY" else tags_of_header(headers.get(_TAGGING, ""))
+
+
+def with_tags(attributes: Attributes, tags: Sequence[Tag]) -> Attributes:
+    """The attributes with other tags: as the header x-amz-tagging has them."""
+    others = tuple(pair for pair in attributes if pair[0] != _TAGGING)
+    encoded = "&".join(f"{quote(tag.key, safe='')}={quote(tag.value, safe='')}" for tag in tags)
+    return (*others, (_TAGGING, encoded)) if tags else others
+
+
 def acl_of(attributes: Attributes) -> CannedAcl:
     """The ACL that an object was written with."""
     return CannedAcl(dict(attributes).get(_ACL, CannedAcl.PRIVATE))
@@ -112,7 +140,8 @@ def of_request(headers: Mapping[str, str]) -> Attributes:
     size_bytes = sum(len(name) - len(_USER) + len(value) for name, value in user)
     if size_bytes > USER_METADATA_BYTES_MAX:
         raise MetadataTooLarge(Size=size_bytes, MaxSizeAllowed=USER_METADATA_BYTES_MAX)
-    return (*kept, *user, *of_acl(acl_of_request(headers)))
+    tags = with_tags((), tags_of_header(headers.get(_TAGGING, "")))
+    return (*kept, *user, *of_acl(acl_of_request(headers)), *tags)
 
 
 def content_type(headers: Mapping[str, str]) -> str:
@@ -162,10 +191,11 @@ def without_checksum(attributes: Attributes) -> Attributes:
 
 
 def header_pairs(attributes: Attributes, with_checksum: bool) -> Iterable[tuple[str, str]]:
-    """The attributes as headers of an answer."""
-    if not with_checksum:
-        return without_checksum(attributes)
-    return tuple(pair for pair in attributes if pair[0] not in (_PART_SIZES, _ACL))
+    """The attributes as headers of an answer; of tags, how many."""
+    shown = attributes if with_checksum else without_checksum(attributes)
+    tags = len(tags_of(attributes))
+    count = (("x-amz-tagging-count", str(tags)),) if tags else ()
+    return (*(pair for pair in shown if pair[0] not in (_PART_SIZES, _ACL, _TAGGING)), *count)
 
 
 def storage_class(attributes: Attributes) -> str:

@@ -10,7 +10,7 @@ from impl.api import conditions
 from impl.api.http.body import BodyStream
 from impl.api.http.exchange import Answer, HeaderPairs
 from impl.api.node_face import ObjectNode, Written
-from impl.api.s3 import metadata, shapes, xml, xml_requests
+from impl.api.s3 import metadata, shapes, versions, xml, xml_requests
 from impl.api.s3.actions import action_on
 from impl.api.s3.auth import Payload, PayloadKind
 from impl.api.s3.bodies import CheckedBody
@@ -20,7 +20,6 @@ from impl.api.s3.call import (
     http_time,
     number_argument,
     object_path,
-    owner_of,
     refusal_of_condition,
     xml_answer,
 )
@@ -30,8 +29,8 @@ from impl.api.s3.errors import (
     InvalidPartNumber,
     InvalidRange,
     InvalidRequest,
+    MethodNotAllowed,
     NoSuchKey,
-    NoSuchVersion,
     NotImplementedByS3,
     PreconditionFailed,
 )
@@ -39,7 +38,7 @@ from impl.api.s3.errors import answer as told_of
 from impl.api.s3.names import CopySource, check_key, copy_source
 from impl.api.s3.shapes import Deleted, DeleteResult, DeleteTarget, NotDeleted
 from impl.errors import AmberioError
-from impl.model import INLINE_BODY_BYTES_MAX, Attributes, Head, Stored
+from impl.model import INLINE_BODY_BYTES_MAX, NULL_VERSION, Attributes, Head, Stored
 from impl.protocol.change import NO_CONDITION, Condition
 
 PUT_BYTES_MAX: Final = 5 * 1024**3
@@ -74,20 +73,25 @@ class Objects:
         body.check_size(PUT_BYTES_MAX)
         attributes = metadata.of_request(call.headers)
         condition = write_condition(call)
-        stored = await self.stored(call.path, body)
+        stored = await self.stored(call, body)
         checksum = body.checksum
         written = await self.write(
             call, stored, metadata.content_type(call.headers), (*attributes, *metadata.of_checksum(checksum)), condition
         )
-        return Answer(200, (("ETag", f'"{written.etag}"'), *metadata.of_checksum(checksum)))
+        about = versions.told_of_write(call.found, written)
+        return Answer(200, (("ETag", f'"{written.etag}"'), *about, *metadata.of_checksum(checksum)))
 
-    async def stored(self, path: str, body: CheckedBody) -> Stored:
-        """A body, durable or ready to ride in a head, with its MD5 as etag."""
-        if body.announced_bytes <= INLINE_BODY_BYTES_MAX:
-            whole = await body.read_all(INLINE_BODY_BYTES_MAX)
+    async def stored(self, call: Call, body: CheckedBody) -> Stored:
+        """A body, durable or ready to ride in a head, with its MD5 as etag.
+
+        Versions stay in their head for long and together, so their bodies do not ride in it.
+        """
+        inline_bytes_max = 0 if versions.is_versioned(call.found) else INLINE_BODY_BYTES_MAX
+        if body.announced_bytes <= inline_bytes_max:
+            whole = await body.read_all(inline_bytes_max)
             if len(whole) == body.announced_bytes:
                 return Stored(whole, (), len(whole), body.md5)
-        stored = await self._node.store(path, body)
+        stored = await self._node.store(call.path, body, inline_bytes_max)
         return msgspec.structs.replace(stored, etag=body.md5)
 
     async def write(
@@ -96,6 +100,8 @@ class Objects:
         """Write the head. Raises PreconditionFailed, or NoSuchKey for If-Match where there is nothing."""
         if isinstance(call.request.body, BodyStream):
             await self._buckets.guard.check(call.found)
+        if versions.is_versioned(call.found):
+            versions.check_room(await self._node.head(call.path), len(stored.parts))
         written = await self._node.write(
             call.path,
             stored,
@@ -103,62 +109,75 @@ class Objects:
             write_id=call.write_id,
             content_type=content_type,
             attributes=attributes,
+            versioned=versions.is_versioned(call.found),
         )
         refuse(call, condition, written)
-        await self._buckets.guard.settle(call.found, call.path, written.generation, call.request.request_id)
+        await self._buckets.guard.settle(call.found, call.path, written, call.request.request_id)
         return written
 
     async def delete(self, call: Call) -> Answer:
-        """DeleteObject. Deleting what is not there is no error."""
-        refuse_version(call)
-        condition = write_condition(call)
-        await self._delete(call, call.key, condition)
-        return Answer(204)
+        """DeleteObject. Deleting what is not there is no error; where versions are kept, it leaves a marker."""
+        version = versions.asked(call.arguments)
+        written = await self._delete(call, call.key, version, write_condition(call), call.write_id)
+        return Answer(204, versions.told_of_delete(call.found, written, version))
 
-    async def _delete(self, call: Call, key: str, condition: Condition) -> None:
-        path = object_path(call.bucket, key)
-        written = await self._node.delete(path, condition=condition, write_id=call.write_id)
+    async def _delete(
+        self, call: Call, key: str, version: int | None, condition: Condition, write_id: str | None
+    ) -> Written:
+        path, bucket = object_path(call.bucket, key), call.found
+        if version is not None or not bucket.versioning:
+            written = await self._node.delete(
+                path, condition=condition, write_id=write_id, version=version or NULL_VERSION
+            )
+            refuse(call, condition, written)
+            return written
+        written = await self._node.mark(
+            path, condition=condition, write_id=write_id, versioned=versions.is_versioned(bucket)
+        )
         refuse(call, condition, written)
+        await self._buckets.guard.settle(bucket, path, written, call.request.request_id)
+        return written
 
     async def delete_many(self, call: Call) -> Answer:
         """DeleteObjects: each key by itself, and one answer for all."""
         asked = xml_requests.delete(await call.document())
         turns = asyncio.Semaphore(DELETES_AT_ONCE_MAX)
 
-        async def one(target: DeleteTarget) -> NotDeleted | None:
+        async def one(place: int, target: DeleteTarget) -> Deleted | NotDeleted:
+            # each has a write id of its own, as several may be about one key
+            write_id = None if call.write_id is None else f"{call.write_id} {place}"
             async with turns:
                 try:
-                    await self._delete_target(call, target)
+                    return await self._delete_target(call, target, write_id)
                 except AmberioError as error:
                     told = told_of(error)
                     return NotDeleted(target.key, target.version_id, told.code, told.message)
-                return None
 
-        errors = await asyncio.gather(*(one(target) for target in asked.objects))
-        pairs = zip(asked.objects, errors, strict=True)
-        deleted = [Deleted(target.key, target.version_id) for target, error in pairs if error is None]
-        failed = [error for error in errors if error is not None]
-        return xml_answer(xml.delete_result(DeleteResult([] if asked.quiet else deleted, failed)))
+        results = await asyncio.gather(*(one(place, target) for place, target in enumerate(asked.objects)))
+        deleted = [result for result in results if isinstance(result, Deleted) and not asked.quiet]
+        failed = [result for result in results if isinstance(result, NotDeleted)]
+        return xml_answer(xml.delete_result(DeleteResult(deleted, failed)))
 
-    async def _delete_target(self, call: Call, target: DeleteTarget) -> None:
+    async def _delete_target(self, call: Call, target: DeleteTarget, write_id: str | None) -> Deleted:
         call.require(action_on("s3:DeleteObject", target.version_id), target.key, target.version_id)
-        if target.version_id not in (None, "null"):
-            raise NoSuchVersion(Key=target.key, VersionId=target.version_id)
         if target.size_bytes is not None or target.modified_at_s is not None:
             raise NotImplementedByS3("Of an object's conditions only ETag is understood here.")
         condition = NO_CONDITION
         if target.etag is not None:
             condition = Condition("exists") if target.etag == "*" else Condition("etag_is", target.etag)
-        await self._delete(call, check_key(target.key), condition)
+        version = None if target.version_id is None else versions.read(target.version_id)
+        written = await self._delete(call, check_key(target.key), version, condition, write_id)
+        marker = versions.marker_of(written)
+        return Deleted(target.key, target.version_id, marker is not None, marker)
 
     # -- reads
 
     async def get(self, call: Call) -> Answer:
         """GetObject and HeadObject."""
-        refuse_version(call)
-        head = await self.head(call.bucket, call.key)
+        head = await self.head(call)
         headers = call.headers
         about: HeaderPairs = (("ETag", f'"{head.etag}"'), ("Last-Modified", http_time(head.updated_at_ms)))
+        about += versions.told_of_head(call.found, head)
         verdict = conditions.read_verdict(
             head,
             headers.get("if-match"),
@@ -195,12 +214,13 @@ class Objects:
             told["Content-Range"] = f"bytes {start}-{end - 1}/{head.size_bytes}"
         return await self._content(call, head, (*about, *told.items()), span)
 
-    async def head(self, bucket: str, key: str) -> Head:
-        """The head of a live object, in a bucket that is there. Raises NoSuchKey."""
-        head = await self._node.head(object_path(bucket, key))
-        if head is None or head.deleted:
-            raise NoSuchKey(Key=key)
-        return head
+    async def head(self, call: Call) -> Head:
+        """The object that a request is about, in its current version or the one that is named.
+
+        Raises NoSuchKey, NoSuchVersion, MethodNotAllowed.
+        """
+        version = versions.asked(call.arguments)
+        return versions.named(call.found, call.key, await self._node.head(call.path), version)
 
     async def _content(self, call: Call, head: Head, about: HeaderPairs, span: Span | None) -> Answer:
         start, end = span or (0, head.size_bytes)
@@ -213,27 +233,19 @@ class Objects:
         first = await anext(pieces)
         return Answer(status, about, _after(first, pieces), end - start)
 
-    async def acl(self, call: Call) -> Answer:
-        """GetObjectAcl."""
-        head = await self.head(call.bucket, call.key)
-        return xml_answer(xml.access_control_policy(owner_of(call.found.owner), metadata.acl_of(head.attributes)))
-
-    async def put_acl(self, call: Call) -> Answer:
-        """PutObjectAcl: only what is so already can be granted, until a head can be changed by itself."""
-        wanted = metadata.acl_asked(call.headers, await call.document(required=False))
-        head = await self.head(call.bucket, call.key)
-        if wanted is not metadata.acl_of(head.attributes):
-            raise NotImplementedByS3("The ACL of an object that is there cannot be changed yet; put it again with it.")
-        return Answer(200)
-
     # -- copies
 
     async def source(self, call: Call) -> tuple[CopySource, Head]:
-        """What a copy's source is now. Raises NoSuchKey, PreconditionFailed."""
+        """What a copy's source is now. Raises NoSuchKey, NoSuchVersion, InvalidRequest, PreconditionFailed."""
         source = copy_source(call.headers["x-amz-copy-source"])
-        if source.version_id not in (None, "null"):
-            raise NoSuchVersion(Key=source.key, VersionId=source.version_id)
-        head = await self.head(source.bucket, source.key)
+        version = None if source.version_id is None else versions.read(source.version_id)
+        try:
+            found = await self._node.head(object_path(source.bucket, source.key))
+            head = versions.named(call.found, source.key, found, version)
+        except MethodNotAllowed:
+            raise InvalidRequest(
+                "The source of a copy request may not specifically refer to a delete marker by version id."
+            ) from None
         prefix = "x-amz-copy-source-if-"
         asked = [
             call.headers.get(prefix + name) for name in ("match", "none-match", "modified-since", "unmodified-since")
@@ -250,7 +262,8 @@ class Objects:
         condition = write_condition(call)
         source, head = await self.source(call)
         source_path = object_path(source.bucket, source.key)
-        if source_path == call.path and directive == "COPY" and "x-amz-storage-class" not in call.headers:
+        is_itself = source_path == call.path and source.version_id is None
+        if is_itself and directive == "COPY" and "x-amz-storage-class" not in call.headers:
             raise InvalidRequest(
                 "This copy request is illegal because it is trying to copy an object to itself without changing the "
                 "object's metadata, storage class, website redirect location or encryption attributes."
@@ -268,24 +281,28 @@ class Objects:
                 kept = [pair for pair in attributes if pair[0] != "x-amz-storage-class"]
                 attributes = (*kept, *metadata.of_request({"x-amz-storage-class": call.headers["x-amz-storage-class"]}))
             attributes = (*attributes, *metadata.of_acl(metadata.acl_of_request(call.headers)))
+        attributes = metadata.with_tags(attributes, metadata.tags_of_copy(call.headers, head.attributes))
         stored, checksum = await self._stored_copy(call, source_path, head)
         attributes = (*attributes, *metadata.of_checksum(checksum))
         written = await self.write(call, stored, content_type, attributes, condition)
         now = await self._node.head(call.path)
-        modified_ms = now.updated_at_ms if now is not None else head.updated_at_ms
-        return xml_answer(xml.copied_object(shapes.Copied(modified_ms, written.etag or "", checksum)))
+        copy = now.at(written.version) if now is not None else None
+        modified_ms = copy.updated_at_ms if copy is not None else head.updated_at_ms
+        about = versions.told_of_copy(call.found, written, head)
+        return xml_answer(xml.copied_object(shapes.Copied(modified_ms, written.etag or "", checksum)), about)
 
     async def _stored_copy(self, call: Call, source_path: str, head: Head) -> tuple[Stored, Checksum | None]:
         """The source's body where the copy lives: the same parts if that is the same slot, else read and stored."""
         etag = head.etag or ""
         checksum = metadata.checksum_in(head.attributes)
         is_whole = "-" not in etag
-        if is_whole and (head.body is not None or not head.parts):
+        rides = head.size_bytes == 0 or (head.body is not None and not versions.is_versioned(call.found))
+        if is_whole and rides:
             return Stored(head.body or b"", (), head.size_bytes, etag), checksum
-        if is_whole and self._node.locate(source_path)[0] == self._node.locate(call.path)[0]:
+        if is_whole and head.parts and self._node.locate(source_path)[0] == self._node.locate(call.path)[0]:
             return Stored(None, head.parts, head.size_bytes, etag), checksum
         body = self.reading(source_path, head, (0, head.size_bytes), checksum.algorithm if checksum else None)
-        return await self.stored(call.path, body), body.checksum
+        return await self.stored(call, body), body.checksum
 
     def reading(self, path: str, head: Head, span: Span, algorithm: Algorithm | None) -> CheckedBody:
         """An object's bytes as a body to be stored elsewhere."""
@@ -321,12 +338,6 @@ def refuse(call: Call, condition: Condition, written: Written) -> None:
     if condition.kind in ("etag_is", "exists") and (written.deleted or written.generation == 0):
         raise NoSuchKey(Key=call.key)
     raise PreconditionFailed(Condition=refusal_of_condition(condition))
-
-
-def refuse_version(call: Call) -> None:
-    """Raises NoSuchVersion for any version but the one that an object without versions has."""
-    if call.arguments.get("versionId", "null") != "null":
-        raise NoSuchVersion(Key=call.key, VersionId=call.arguments["versionId"][:200])
 
 
 def _range(header: str, head: Head) -> Span | None:

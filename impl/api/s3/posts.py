@@ -3,8 +3,8 @@
 from typing import Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from impl.api.http.exchange import Answer
-from impl.api.s3 import metadata, shapes, xml
+from impl.api.http.exchange import Answer, HeaderPairs
+from impl.api.s3 import metadata, shapes, versions, xml
 from impl.api.s3.call import Call, xml_answer
 from impl.api.s3.objects import Objects
 from impl.protocol.change import NO_CONDITION
@@ -24,21 +24,21 @@ class Posts:
         """Write the form's file, and answer as the form asks: with a status, a document, or a way elsewhere."""
         body = call.body()
         attributes = metadata.of_request(call.headers)
-        stored = await self._objects.stored(call.path, body)
+        stored = await self._objects.stored(call, body)
         attributes = (*attributes, *metadata.of_checksum(body.checksum))
         written = await self._objects.write(call, stored, metadata.content_type(call.headers), attributes, NO_CONDITION)
-        return _answer(call, written.etag or "")
+        return _answer(call, written.etag or "", versions.told_of_write(call.found, written))
 
 
-def _answer(call: Call, etag: str) -> Answer:
+def _answer(call: Call, etag: str, about: HeaderPairs) -> Answer:
     assert call.form is not None
     fields = call.form.form.fields
     quoted = ("ETag", f'"{etag}"')
     if (elsewhere := _redirect(call, fields.get("success_action_redirect") or fields.get("redirect", ""), etag)) != "":
-        return Answer(_SEE_OTHER, (quoted, ("Location", elsewhere)))
+        return Answer(_SEE_OTHER, (quoted, ("Location", elsewhere), *about))
     scheme = "https" if call.request.is_tls else "http"
     location = f"{scheme}://{call.headers.get('host', '')}{_path(call)}"
-    headers = (quoted, ("Location", location))
+    headers = (quoted, ("Location", location), *about)
     status = _STATUSES.get(fields.get("success_action_status", ""), _NO_CONTENT)
     if status != 201:
         return Answer(status, headers)

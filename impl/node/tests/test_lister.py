@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impl.model import Ballot, Head, Register, ReplicaSet
+from impl.model import Ballot, Head, Register, ReplicaSet, Rows
 from impl.node.limits import Timing
 from impl.node.lister import Lister
 
@@ -23,14 +23,14 @@ class Rows:
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = sorted(set(paths), key=str.encode)
 
-    async def scan(self, prefix: str, after: str | None, limit: int) -> list[tuple[str, Register]]:
+    async def scan(self, prefix: str, after: str | None, limit: int, with_older: bool) -> Rows:
         register = Register(Ballot(1, NODE), Ballot(1, NODE), HEAD)
         found = [
             path
             for path in self._paths
             if path.startswith(prefix) and (after is None or path.encode() > after.encode())
         ]
-        return [(path, register) for path in found[:limit]]
+        return Rows([(path, register) for path in found[:limit]], has_more=len(found) >= limit)
 
 
 def lister(paths: Sequence[str]) -> Lister:

@@ -25,6 +25,8 @@ OVERWRITTEN = [6, 6, 11, 5, 6, 7, 4, 1, 1, 1, 0, 1, 6, 8, 11, 1, 2, 2, 6, 4, 2, 
 class _Written(msgspec.Struct, frozen=True):
     outcome: str
     generation: int
+    etag: str | None = None
+    version: int = 0
 
 
 class _Page(msgspec.Struct, frozen=True):
@@ -63,7 +65,7 @@ class Registers:
         await self._turn()
         return self.heads.get(path)
 
-    async def list(self, prefix: str, limit: int, after: str | None, include_deleted: bool) -> _Page:
+    async def list(self, prefix: str, limit: int, after: str | None, include_deleted: bool, with_older: bool) -> _Page:
         await self._turn()
         live = [(path, head) for path, head in sorted(self.heads.items()) if not head.deleted]
         return _Page([item for item in live if item[0].startswith(prefix)][:limit])
@@ -74,7 +76,7 @@ class Registers:
         await self._turn()
         return self._apply(path, "put", condition, stored.etag, attributes)
 
-    async def delete(self, path: str, *, condition: Condition, write_id: str | None) -> _Written:
+    async def delete(self, path: str, *, condition: Condition, write_id: str | None, **_: Any) -> _Written:
         await self._turn()
         return self._apply(path, "delete", condition, None, ())
 
@@ -103,7 +105,7 @@ async def put(node: Registers, guard: BucketGuard, key: str, token: str) -> str:
     bucket = registers.of_head(NAME, head)
     path = f"{NAME}/{key}"
     written: Any = await node.write(path, Stored(b"", (), 0, token), condition=NO_CONDITION)
-    await guard.settle(bucket, path, written.generation, token)
+    await guard.settle(bucket, path, written, token)
     return path
 
 

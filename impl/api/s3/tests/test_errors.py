@@ -93,15 +93,6 @@ def test_what_went_wrong_inside_is_not_told() -> None:
         assert answer(error).status == 500
 
 
-def test_reads_of_delete_markers_say_that_they_are() -> None:
-    current = answer(errors.current_is_a_delete_marker("k", "v7"))
-    assert (current.code, current.status) == ("NoSuchKey", 404)
-    assert dict(current.headers) == {"x-amz-delete-marker": "true", "x-amz-version-id": "v7"}
-    by_version = answer(errors.version_is_a_delete_marker("GET", "v7", "Wed, 12 Oct 2009 17:50:00 GMT"))
-    assert (by_version.code, by_version.status) == ("MethodNotAllowed", 405)
-    assert dict(by_version.headers).items() >= {"x-amz-delete-marker": "true", "allow": "DELETE"}.items()
-
-
 S3_CODES = {kind.code for kind in S3} | {
     "InternalError",
     "ServiceUnavailable",
