@@ -17,7 +17,7 @@ HEAD = Head(1, False, "e", 0, "text/plain", 0, b"", (), ())
 PATHS = st.lists(st.sampled_from("!./0ab/é\U0010ffff"), min_size=1, max_size=4).map("".join)
 
 
-class Rows:
+class OneStore:
     """A store of one node, as `RegisterStore.scan` has it."""
 
     def __init__(self, paths: Sequence[str]) -> None:
@@ -35,8 +35,8 @@ class Rows:
 
 def lister(paths: Sequence[str]) -> Lister:
     unused: Any = SimpleNamespace()
-    rows: Any = Rows(paths)
-    return Lister(NODE, (NODE,), rows, unused, unused, lambda path: (0, ReplicaSet((NODE,), 1)), Timing())
+    store: Any = OneStore(paths)
+    return Lister(NODE, (NODE,), store, unused, unused, lambda path: (0, ReplicaSet((NODE,), 1)), Timing())
 
 
 async def every_path(of: Lister, prefix: str, limit: int) -> list[str]:
