@@ -5,12 +5,16 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import botocore
 import botocore.exceptions
 import pytest
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
-from integration.s3_cluster import S3Nodes, refused
+from integration.s3_cluster import KEYS, S3Nodes, refused
 from integration.s3_fixtures import bucket, everywhere, nodes, s3  # noqa: F401
 
 
@@ -285,27 +289,28 @@ def test_a_policy_that_is_none_is_refused(s3: Any, bucket: str) -> None:
 
 
 def test_changes_of_one_bucket_at_once_never_undo_each_other(nodes: S3Nodes, s3: Any, bucket: str) -> None:
-    rule = {"AllowedMethods": ["GET"], "AllowedOrigins": ["https://a.example"]}
     document = policy_of(bucket, POLICIES["read for all"])
-
-    def change(number: int) -> None:
-        client = everywhere(nodes)[number % len(nodes.names)]
-        changes = (
-            lambda: client.put_bucket_policy(Bucket=bucket, Policy=document),
-            lambda: client.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]}),
-            lambda: client.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "a", "Value": "b"}]}),
-            lambda: client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}),
-            lambda: client.put_bucket_acl(Bucket=bucket, ACL="public-read"),
-        )
-        changes[number]()
-
-    with ThreadPoolExecutor(5) as pool:
-        list(pool.map(change, range(5)))
-    assert s3.get_bucket_policy(Bucket=bucket)["Policy"] == document
-    assert s3.get_bucket_cors(Bucket=bucket)["CORSRules"] == [rule]
-    assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"] == [{"Key": "a", "Value": "b"}]
-    assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
-    assert len(s3.get_bucket_acl(Bucket=bucket)["Grants"]) == 2
+    clients = [nodes.client(nodes.names[number % len(nodes.names)]) for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for turn in range(8):
+            rules = [{"AllowedMethods": ["GET"], "AllowedOrigins": [f"https://{turn}.example"]}]
+            tags = [{"Key": "turn", "Value": str(turn)}]
+            status = ("Enabled", "Suspended")[turn % 2]
+            changes: tuple[tuple[str, dict[str, Any]], ...] = (
+                ("put_bucket_policy", {"Policy": document + " " * turn}),
+                ("put_bucket_cors", {"CORSConfiguration": {"CORSRules": rules}}),
+                ("put_bucket_tagging", {"Tagging": {"TagSet": tags}}),
+                ("put_bucket_versioning", {"VersioningConfiguration": {"Status": status}}),
+            )
+            outcomes = [
+                pool.submit(outcome, getattr(client, operation), Bucket=bucket, **asked)
+                for client, (operation, asked) in zip(clients, changes, strict=True)
+            ]
+            assert [done.result() for done in outcomes] == ["ok"] * 4
+            assert s3.get_bucket_policy(Bucket=bucket)["Policy"] == document + " " * turn
+            assert s3.get_bucket_cors(Bucket=bucket)["CORSRules"] == rules
+            assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"] == tags
+            assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == status
 
 
 # -- tags
@@ -402,3 +407,31 @@ def test_versioning_that_is_set_through_one_node_is_set_on_all(nodes: S3Nodes, s
     s3.delete_bucket(Bucket=bucket)
     s3.create_bucket(Bucket=bucket)
     assert "Status" not in s3.get_bucket_versioning(Bucket=bucket)
+
+
+# -- what is not offered
+
+UNSET = {
+    "encryption": "ServerSideEncryptionConfigurationNotFoundError",
+    "lifecycle": "NoSuchLifecycleConfiguration",
+    "object-lock": "ObjectLockConfigurationNotFoundError",
+    "ownershipControls": "OwnershipControlsNotFoundError",
+    "publicAccessBlock": "NoSuchPublicAccessBlockConfiguration",
+    "replication": "ReplicationConfigurationNotFoundError",
+    "website": "NoSuchWebsiteConfiguration",
+}
+NOT_OFFERED = (*UNSET, "accelerate", "analytics", "inventory", "logging", "metrics", "notification", "requestPayment")
+
+
+def test_configurations_that_are_not_offered_say_so_and_never_fail(nodes: S3Nodes, bucket: str) -> None:
+    def ask(method: str, name: str) -> tuple[int, str]:
+        request = AWSRequest(method, f"http://127.0.0.1:{nodes.ports['n1']}/{bucket}?{name}")
+        S3SigV4QueryAuth(Credentials("AKIAALICE", KEYS["AKIAALICE"]), "s3", "us-east-1").add_auth(request)
+        reply = nodes.ask("n1", method, "/" + request.url.split("/", 3)[3], b"<x/>" if method == "PUT" else None)
+        return reply.status, str(ET.fromstring(reply.body).findtext("Code"))
+
+    for name in NOT_OFFERED:
+        for method in ("PUT", "DELETE"):
+            assert ask(method, name) == (501, "NotImplemented"), (method, name)
+        status, said = ask("GET", name)
+        assert (status, said) == ((404, UNSET[name]) if name in UNSET else (501, "NotImplemented")), name
