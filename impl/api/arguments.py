@@ -7,12 +7,13 @@ import unicodedata
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from impl.errors import InvalidArgument, InvalidPath
-from impl.model import PATH_BYTES_MAX, PathError, normalise_path
+from impl.errors import InvalidArgument, InvalidPath, RangeNotSatisfiable
+from impl.model import NULL_VERSION, PATH_BYTES_MAX, PathError, normalise_path
 
 WRITE_ID: Final = re.compile(r"[\x20-\x7e]{1,128}")
 CONTENT_TYPE: Final = re.compile(r"[\x20-\x7e]{1,256}")
 LIST_LIMIT_MAX: Final = 1000
+VERSION_DIGITS_MAX: Final = 18
 _PLAIN: Final = re.compile(r"(?:[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*")
 
 
@@ -80,6 +81,35 @@ def flag(name: str, text: str | None) -> bool:
     if text in ("true", "1"):
         return True
     raise InvalidArgument(f"{name} is {text[:80] if text else text!r}; use true or false")
+
+
+def version_id(text: str | None) -> int | None:
+    """The version that a request names: the generation that made it, or `null`; None for the current one."""
+    if text is None:
+        return None
+    if text == "null":
+        return NULL_VERSION
+    if not (text.isascii() and text.isdigit() and len(text) <= VERSION_DIGITS_MAX and int(text) > 0):
+        raise InvalidArgument(f"version is {text[:40]!r}; give the generation that made it, or null")
+    return int(text)
+
+
+def span(start: str | None, end: str | None, size_bytes: int) -> tuple[int, int] | None:
+    """The bytes [start, end) that a request asks for in its query; None for all. `end` may be beyond the end."""
+    if start is None and end is None:
+        return None
+    first, last = _offset("start", start or "0"), size_bytes if end is None else _offset("end", end)
+    if first >= last or first >= size_bytes:
+        raise RangeNotSatisfiable(
+            f"start {first} and end {last} name no byte of the {size_bytes}; ask for some of them"
+        )
+    return first, min(last, size_bytes)
+
+
+def _offset(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= VERSION_DIGITS_MAX):
+        raise InvalidArgument(f"{name} is {text[:40]!r}; give a number of bytes")
+    return int(text)
 
 
 def encode_cursor(after: str) -> str:

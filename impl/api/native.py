@@ -8,10 +8,11 @@ from typing import Final
 import msgspec
 
 from impl.api import arguments, conditions
-from impl.api.http.body import BodyStream
+from impl.api.http.body import BodyStream, WholeBody
 from impl.api.http.exchange import Answer, HeaderPairs, Operation, Request, error_answer, json_answer
 from impl.api.http.routes import Route
-from impl.api.node_face import Node, Written
+from impl.api.node_face import ObjectNode, Written
+from impl.api.versions import blob_id, no_room, spelled
 from impl.errors import (
     AmberioError,
     Conflict,
@@ -19,11 +20,10 @@ from impl.errors import (
     InvalidArgument,
     NeverWritten,
     NotReady,
-    NotYetBuilt,
     PreconditionFailed,
     RangeNotSatisfiable,
 )
-from impl.model import INLINE_BODY_BYTES_MAX, Head
+from impl.model import INLINE_BODY_BYTES_MAX, NULL_VERSION, Head
 from impl.protocol.change import Condition
 from impl.protocol.rules import HONEST, Rules
 
@@ -39,6 +39,8 @@ class PutAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     size_bytes: int
     committed_replicas: int
     idempotent_replay: bool = False
+    version: str | None = None
+    blob_id: str | None = None
 
 
 class DeleteAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,6 +48,8 @@ class DeleteAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     generation: int
     committed_replicas: int
     idempotent_replay: bool = False
+    version: str | None = None
+    delete_marker: bool = False
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -90,7 +94,7 @@ class SlotAnswer(msgspec.Struct, frozen=True):
 class NativeApi:
     """The operations of A1 and A2 on one node. `draining` says whether the node is about to stop."""
 
-    def __init__(self, node: Node, rules: Rules = HONEST) -> None:
+    def __init__(self, node: ObjectNode, rules: Rules = HONEST) -> None:
         self._node = node
         self._rules = rules
         self.draining = False
@@ -116,9 +120,12 @@ class NativeApi:
     # -- writes
 
     async def put(self, request: Request) -> Answer:
-        """Create or replace an object."""
+        """Create or replace an object; with `?versioned=true`, as a version of its own that keeps those before."""
         path = arguments.object_path(request.path[len(BLOBS) :])
         condition = _write_condition(request)
+        asked = arguments.query_arguments(request.query) if request.query else {}
+        if arguments.flag("versioned", asked.get("versioned")):
+            return await self._put_version(request, path, condition)
         body = request.body
         if isinstance(body, BodyStream) and body.size_bytes is not None and body.size_bytes <= INLINE_BODY_BYTES_MAX:
             body = await body.read_all(INLINE_BODY_BYTES_MAX)
@@ -138,18 +145,69 @@ class NativeApi:
         )
         return json_answer(200 if replayed else 201, answer, _version_headers(etag, written.generation))
 
+    async def _put_version(self, request: Request, path: str, condition: Condition) -> Answer:
+        """The body goes into parts, as it is kept beside others in the head."""
+        body = request.body if isinstance(request.body, BodyStream) else WholeBody(request.body)
+        stored = await self._node.store(path, body, 0)
+        if (fault := no_room(await self._node.head(path), len(stored.parts))) is not None:
+            raise InvalidArgument(fault)
+        written = await self._node.write(
+            path,
+            stored,
+            condition=condition,
+            write_id=arguments.write_id(request.header(b"x-amberio-write-id")),
+            content_type=arguments.content_type(request.header(b"content-type")),
+            versioned=True,
+        )
+        if written.outcome == "refused":
+            return _refused(request, path, condition, written)
+        now = await self._node.head(path)
+        made = now.at(written.version) if now is not None else None
+        replayed, etag = written.outcome == "replayed", _quoted(written.etag)
+        answer = PutAnswer(
+            path,
+            written.slot,
+            written.generation,
+            etag,
+            written.size_bytes,
+            written.committed_replicas,
+            replayed,
+            spelled(written.version),
+            None if made is None else blob_id(path, made),
+        )
+        return json_answer(200 if replayed else 201, answer, _version_headers(etag, written.generation))
+
     async def delete(self, request: Request) -> Answer:
-        """Replace an object by a tombstone. Deleting what is deleted is no error; what never was, is."""
+        """Replace an object by a tombstone. Deleting what is deleted is no error; what never was, is.
+
+        `?version=` removes that version, and `?versioned=true` leaves a delete marker over all that are there.
+        """
         path = arguments.object_path(request.path[len(BLOBS) :])
         condition = _write_condition(request)
-        written = await self._node.delete(
-            path, condition=condition, write_id=arguments.write_id(request.header(b"x-amberio-write-id"))
-        )
+        asked = arguments.query_arguments(request.query) if request.query else {}
+        version = arguments.version_id(asked.get("version"))
+        write_id = arguments.write_id(request.header(b"x-amberio-write-id"))
+        if arguments.flag("versioned", asked.get("versioned")):
+            if version is not None:
+                raise InvalidArgument("a version is removed, or a marker left over all: give version or versioned")
+            written = await self._node.mark(path, condition=condition, write_id=write_id, versioned=True)
+        else:
+            written = await self._node.delete(
+                path, condition=condition, write_id=write_id, version=version or NULL_VERSION
+            )
         if written.outcome == "refused":
             return _refused(request, path, condition, written)
         if written.generation == 0:
             raise NeverWritten(f"{path!r} was never written")
-        answer = DeleteAnswer(path, written.generation, written.committed_replicas, written.outcome == "replayed")
+        is_told = bool(asked) and written.outcome != "unchanged"
+        answer = DeleteAnswer(
+            path,
+            written.generation,
+            written.committed_replicas,
+            written.outcome == "replayed",
+            spelled(written.version) if is_told else None,
+            is_told and written.marker,
+        )
         return json_answer(200, answer, _version_headers(None, written.generation))
 
     # -- reads
@@ -157,12 +215,18 @@ class NativeApi:
     async def get(self, request: Request) -> Answer:
         """Read an object, or a range of it; HEAD too."""
         path = arguments.object_path(request.path[len(BLOBS) :])
-        if request.query:
-            _refuse_versions(request.query)
+        asked = arguments.query_arguments(request.query) if request.query else {}
         head = await self._node.head(path)
+        named = arguments.version_id(asked.get("version"))
+        if head is not None and named is not None:
+            head = head.at(named)
+            if head is None:
+                raise NeverWritten(f"{path!r} has no version {spelled(named)}; it may be deleted")
         if head is None or (head.deleted and self._rules.tombstone_not_found):
             raise NeverWritten(f"{path!r} was never written")
         version = _version_headers(_quoted(head.etag), head.generation)
+        if asked and head.current is not None:
+            version += (("x-amberio-version", spelled(head.version)), ("x-amberio-blob-id", blob_id(path, head)))
         if head.deleted:
             return error_answer(Deleted(f"{path!r} is deleted"), request.request_id, version)
         version += (("Last-Modified", formatdate(head.updated_at_ms // 1000, usegmt=True)),)
@@ -181,13 +245,13 @@ class NativeApi:
         if verdict == "failed":
             error: AmberioError = PreconditionFailed(f"{path!r} is at {_quoted(head.etag)}, which the request excludes")
             return error_answer(error, request.request_id, version)
-        span: tuple[int, int] | None = None
-        if b"range" in headers and conditions.range_applies(head, request.header(b"if-range")):
-            asked = conditions.byte_range(request.header(b"range"), head.size_bytes)
-            if asked == "unsatisfiable":
+        span = arguments.span(asked.get("start"), asked.get("end"), head.size_bytes) if asked else None
+        if span is None and b"range" in headers and conditions.range_applies(head, request.header(b"if-range")):
+            found = conditions.byte_range(request.header(b"range"), head.size_bytes)
+            if found == "unsatisfiable":
                 error = RangeNotSatisfiable(f"{path!r} has {head.size_bytes} bytes; ask for a range within them")
                 return error_answer(error, request.request_id, (("Content-Range", f"bytes */{head.size_bytes}"),))
-            span = asked
+            span = found
             if span is not None and self._rules.range_off_by_one:
                 span = (span[0], span[1] - 1)
         return await self._content(request, path, head, version, span)
@@ -263,13 +327,6 @@ def _refused(request: Request, path: str, condition: Condition, written: Written
     else:
         error = PreconditionFailed(f"{path!r} is at generation {written.generation}, which the condition excludes")
     return error_answer(error, request.request_id, _version_headers(None, written.generation))
-
-
-def _refuse_versions(query: str) -> None:
-    asked = arguments.query_arguments(query)
-    for name in ("version", "start", "end"):
-        if name in asked:
-            raise NotYetBuilt(f"the argument {name} belongs to versions, which are not there yet; leave it out")
 
 
 def _version_headers(etag: str | None, generation: int) -> HeaderPairs:

@@ -11,6 +11,19 @@ HIGH_BYTES: Final = 1024 * 1024
 LOW_BYTES: Final = 256 * 1024
 
 
+class WholeBody:
+    """A body that is here already, read as one that arrives."""
+
+    def __init__(self, body: bytes) -> None:
+        self.size_bytes: int | None = len(body)
+        self._rest = body
+
+    async def read(self) -> bytes:
+        """All of it, and then b""."""
+        rest, self._rest = self._rest, b""
+        return rest
+
+
 class BodyStream:
     """The bytes of one body, in order. One reader.
 

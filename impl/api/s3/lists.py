@@ -7,9 +7,10 @@ import msgspec
 
 from impl.api.http.exchange import Answer
 from impl.api.node_face import ObjectNode
-from impl.api.s3 import listing, metadata, shapes, versions, xml
+from impl.api.s3 import listing, metadata, shapes, xml
 from impl.api.s3.call import Call, object_path, owner_of, xml_answer
 from impl.api.s3.errors import InvalidArgument
+from impl.api.versions import spelled
 from impl.model import Head, Version
 
 Versions = Sequence[tuple[str, "Listed"]]
@@ -187,7 +188,7 @@ def _entry(key: str, head: Head, who: shapes.Owner | None) -> shapes.ObjectEntry
 
 def _newest_first(head: Head) -> Versions:
     kept = head.versions[::-1]
-    return [(versions.spelled(version.id), Listed(version, version is kept[0])) for version in kept]
+    return [(spelled(version.id), Listed(version, version is kept[0])) for version in kept]
 
 
 def _version(key: str, spelled: str, listed: Listed, who: shapes.Owner | None) -> shapes.VersionEntry:

@@ -25,6 +25,7 @@ from impl.api.s3.call import (
 )
 from impl.api.s3.checksums import Algorithm, Checksum, Declared
 from impl.api.s3.errors import (
+    AccessDenied,
     InvalidArgument,
     InvalidPartNumber,
     InvalidRange,
@@ -202,7 +203,11 @@ class Objects:
             None,
             (0, head.size_bytes),
         )
-        told |= {_titled(name): value for name, value in metadata.header_pairs(head.attributes, is_checksum_wanted)}
+        told |= {
+            _titled(name): value
+            for name, value in metadata.header_pairs(head.attributes, is_checksum_wanted)
+            if name != metadata.TAGGING_COUNT or _may_read_tags(call)
+        }
         told |= {
             name: metadata.header_text(call.arguments[asked])
             for asked, name in _OVERRIDES.items()
@@ -281,7 +286,10 @@ class Objects:
                 kept = [pair for pair in attributes if pair[0] != "x-amz-storage-class"]
                 attributes = (*kept, *metadata.of_request({"x-amz-storage-class": call.headers["x-amz-storage-class"]}))
             attributes = (*attributes, *metadata.of_acl(metadata.acl_of_request(call.headers)))
-        attributes = metadata.with_tags(attributes, metadata.tags_of_copy(call.headers, head.attributes))
+        tags = metadata.tags_of_copy(call.headers, head.attributes)
+        if tags and metadata.takes_tags(call.headers):
+            _check_may_copy_tags(call, source)
+        attributes = metadata.with_tags(attributes, tags)
         stored, checksum = await self._stored_copy(call, source_path, head)
         attributes = (*attributes, *metadata.of_checksum(checksum))
         written = await self.write(call, stored, content_type, attributes, condition)
@@ -321,6 +329,19 @@ class Pieces:
             if piece:
                 return bytes(piece)
         return b""
+
+
+def _may_read_tags(call: Call) -> bool:
+    version_id = call.arguments.get("versionId")
+    return call.may(action_on("s3:GetObjectTagging", version_id), call.key, version_id)
+
+
+def _check_may_copy_tags(call: Call, source: CopySource) -> None:
+    """Raises AccessDenied unless the sender may read the tags of a copy's source, and tag the copy."""
+    call.require("s3:PutObjectTagging", call.key)
+    action = action_on("s3:GetObjectTagging", source.version_id)
+    if call.source is None or not call.source.may(action, source.key, source.version_id):
+        raise AccessDenied()
 
 
 def write_condition(call: Call) -> Condition:

@@ -11,23 +11,14 @@ from impl.api.node_face import Made, Written
 from impl.api.s3.bucket import Bucket
 from impl.api.s3.call import http_time
 from impl.api.s3.errors import InvalidArgument, InvalidRequest, MethodNotAllowed, NoSuchKey, NoSuchVersion
+from impl.api.versions import NULL, no_room, spelled
 from impl.model import NULL_VERSION, Head
 
-NULL: Final = "null"
-VERSIONS_MAX: Final = 1000
-"""How many versions an object may have: they are all in its register."""
-PARTS_MAX: Final = 20_000
-"""How many parts the bodies of an object's versions may have together."""
 _DIGITS_MAX: Final = 18
 ID: Final = "x-amz-version-id"
 SOURCE_ID: Final = "x-amz-copy-source-version-id"
 MARKER: Final = "x-amz-delete-marker"
 GENERATION: Final = "x-amberio-generation"
-
-
-def spelled(version: int) -> str:
-    """A version's id as clients have it."""
-    return NULL if version == NULL_VERSION else str(version)
 
 
 def read(text: str) -> int:
@@ -111,12 +102,5 @@ def named(bucket: Bucket, key: str, head: Head | None, version: int | None) -> H
 
 def check_room(head: Head | None, parts: int) -> None:
     """Raises InvalidRequest when an object has as many versions as it may."""
-    if head is None:
-        return
-    if len(head.versions) >= VERSIONS_MAX:
-        raise InvalidRequest(f"The object has {VERSIONS_MAX} versions, which is the most; delete some of them first.")
-    count = parts + sum(len(version.parts) for version in head.versions)
-    if count > PARTS_MAX:
-        raise InvalidRequest(
-            f"The object's versions would have {count} parts together, of at most {PARTS_MAX}; delete some of them."
-        )
+    if (fault := no_room(head, parts)) is not None:
+        raise InvalidRequest(fault)

@@ -7,8 +7,20 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 
 from impl.api.http.body import BodyStream
+from impl.api.node_face import BodySource
 from impl.errors import AmberioError
-from impl.model import NULL_VERSION, VIRGIN, Head, PartRef, Register, ReplicaSet, slot_of
+from impl.model import (
+    INLINE_BODY_BYTES_MAX,
+    NULL_VERSION,
+    VIRGIN,
+    Attributes,
+    Head,
+    PartRef,
+    Register,
+    ReplicaSet,
+    Stored,
+    slot_of,
+)
 from impl.protocol.change import Change, Condition, apply
 from impl.protocol.events import Outcome
 
@@ -106,6 +118,57 @@ class NodeDouble:
         change = Change("delete", write_id or self._token(), condition, updated_at_ms=NOW_MS, version=version)
         return self._change(path, change)
 
+    async def store(self, path: str, body: BodySource, inline_bytes_max: int = INLINE_BODY_BYTES_MAX) -> Stored:
+        whole = b"".join([piece async for piece in _pieces(body)])
+        digest = hashlib.sha256(whole).hexdigest()
+        if len(whole) <= inline_bytes_max:
+            return Stored(whole, (), len(whole), digest)
+        return Stored(None, (PartRef(digest, len(whole)),), len(whole), digest)
+
+    async def write(
+        self,
+        path: str,
+        stored: Stored,
+        *,
+        condition: Condition,
+        write_id: str | None,
+        content_type: str,
+        attributes: Attributes = (),
+        versioned: bool = False,
+    ) -> Written:
+        self.calls.append(f"write {path}")
+        await self._pass()
+        return self._change(
+            path,
+            Change(
+                "put",
+                write_id or self._token(),
+                condition,
+                stored.etag,
+                stored.size_bytes,
+                content_type,
+                NOW_MS,
+                stored.body,
+                stored.parts,
+                attributes,
+                versioned,
+            ),
+        )
+
+    async def mark(self, path: str, *, condition: Condition, write_id: str | None, versioned: bool) -> Written:
+        self.calls.append(f"mark {path}")
+        await self._pass()
+        write_id = write_id or self._token()
+        return self._change(path, Change("mark", write_id, condition, updated_at_ms=NOW_MS, versioned=versioned))
+
+    async def amend(
+        self, path: str, *, condition: Condition, write_id: str | None, version: int, attributes: Attributes
+    ) -> Written:
+        self.calls.append(f"amend {path}")
+        await self._pass()
+        change = Change("amend", write_id or self._token(), condition, attributes=attributes, version=version)
+        return self._change(path, change)
+
     async def head(self, path: str) -> Head | None:
         self.calls.append(f"head {path}")
         await self._pass()
@@ -166,6 +229,11 @@ class NodeDouble:
             told.version,
             told.marker,
         )
+
+
+async def _pieces(body: BodySource) -> AsyncIterator[bytes]:
+    while piece := await body.read():
+        yield piece
 
 
 class Slotlet(msgspec.Struct, frozen=True):

@@ -320,13 +320,6 @@ def test_an_error_says_whether_anything_was_written(
     tell(way, story)
 
 
-def test_versions_are_refused_rather_than_ignored(way: str) -> None:
-    async def story(rig: Rig, client: Client) -> None:
-        assert (await client.ask("GET", BLOBS + "a?version=3")).status == 501
-
-    tell(way, story)
-
-
 def test_health_nodes_and_slots_are_answered(way: str) -> None:
     async def story(rig: Rig, client: Client) -> None:
         health = await client.ask("GET", "/_/api/v1/healthz")

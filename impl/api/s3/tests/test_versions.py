@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from impl.api import versions as shared
 from impl.api.s3 import versions
 from impl.api.s3.bucket import Bucket
 from impl.api.s3.errors import InvalidArgument, InvalidRequest, MethodNotAllowed, NoSuchKey, NoSuchVersion
@@ -28,13 +29,13 @@ MARK = Change("mark", versioned=True)
 
 @given(st.just(NULL_VERSION) | st.integers(1, 10**18 - 1))
 def test_a_version_id_names_the_version_that_it_is_of(version: int) -> None:
-    assert versions.read(versions.spelled(version)) == version
+    assert versions.read(shared.spelled(version)) == version
 
 
 @given(st.text())
 def test_any_text_is_a_version_id_as_we_write_it_or_is_refused(text: str) -> None:
     try:
-        assert versions.spelled(versions.read(text)) == text
+        assert shared.spelled(versions.read(text)) == text
     except InvalidArgument:
         return
 
@@ -61,14 +62,14 @@ def test_a_read_finds_the_current_version_or_the_one_that_is_named() -> None:
 
 
 def test_an_object_has_a_bounded_number_of_versions() -> None:
-    head = written(*[PUT] * (versions.VERSIONS_MAX - 1))
+    head = written(*[PUT] * (shared.VERSIONS_MAX - 1))
     versions.check_room(head, 1)
     with pytest.raises(InvalidRequest, match="1000 versions"):
-        versions.check_room(written(*[PUT] * versions.VERSIONS_MAX), 1)
+        versions.check_room(written(*[PUT] * shared.VERSIONS_MAX), 1)
 
 
 def test_the_versions_of_an_object_have_a_bounded_number_of_parts_together() -> None:
-    many = tuple(PartRef("d", 1) for _ in range(versions.PARTS_MAX - 1))
+    many = tuple(PartRef("d", 1) for _ in range(shared.PARTS_MAX - 1))
     head = written(msgspec.structs.replace(PUT, parts=many))
     versions.check_room(head, 1)
     with pytest.raises(InvalidRequest, match="parts together"):
