@@ -110,6 +110,44 @@ def test_what_is_public_can_be_read_by_everybody_and_no_more(nodes: S3Nodes, s3:
     assert nodes.ask("n1", "GET", f"/{bucket}/public").status == 403
 
 
+def test_each_version_is_as_public_as_its_own_acl_says(nodes: S3Nodes, s3: Any, bucket: str) -> None:
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    public, private, last = (
+        s3.put_object(Bucket=bucket, Key="k", Body=acl.encode(), ACL=acl)["VersionId"]
+        for acl in ("public-read", "private", "public-read")
+    )
+
+    def read(version: str = "") -> int:
+        return nodes.ask(nodes.names[-1], "GET", f"/{bucket}/k" + (f"?versionId={version}" if version else "")).status
+
+    assert [read(), read(public), read(private), read(last), read("99")] == [200, 200, 403, 200, 403]
+    marker = s3.delete_object(Bucket=bucket, Key="k")["VersionId"]
+    assert [read(), read(public), read(private), read(marker)] == [403, 200, 403, 403]
+    s3.put_object_acl(Bucket=bucket, Key="k", VersionId=public, ACL="private")
+    assert [read(public), read(last)] == [403, 200]
+    assert nodes.ask("n1", "DELETE", f"/{bucket}/k?versionId={public}").status == 403
+
+
+def test_tags_are_for_whom_a_policy_lets_read_them(nodes: S3Nodes, s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", Tagging="a=b")
+    s3.put_object(Bucket=bucket, Key="untagged", Body=b"x")
+    allow = {"Effect": "Allow", "Principal": {"AWS": "AKIABOB"}, "Action": "s3:GetObject", "Resource": "/*"}
+    s3.put_bucket_policy(Bucket=bucket, Policy=policy_of(bucket, [allow]))
+    other = who(nodes, "other")
+    copies = {"Bucket": f"{bucket}-others", "Key": "copy"}
+    other.create_bucket(Bucket=copies["Bucket"])
+    assert "TagCount" not in other.get_object(Bucket=bucket, Key="k")
+    assert s3.get_object(Bucket=bucket, Key="k")["TagCount"] == 1
+    assert outcome(other.get_object_tagging, Bucket=bucket, Key="k") == "AccessDenied"
+    assert outcome(other.copy_object, **copies, CopySource=f"{bucket}/k") == "AccessDenied"
+    assert outcome(other.copy_object, **copies, CopySource=f"{bucket}/k", TaggingDirective="REPLACE") == "ok"
+    assert outcome(other.copy_object, **copies, CopySource=f"{bucket}/untagged") == "ok"
+    s3.put_bucket_policy(Bucket=bucket, Policy=policy_of(bucket, [allow, allow | {"Action": "s3:GetObjectTagging"}]))
+    assert outcome(other.copy_object, **copies, CopySource=f"{bucket}/k") == "ok"
+    assert other.get_object_tagging(**copies)["TagSet"] == [{"Key": "a", "Value": "b"}]
+    assert outcome(other.put_object_tagging, Bucket=bucket, Key="k", Tagging={"TagSet": []}) == "AccessDenied"
+
+
 def test_acls_say_what_is_so_and_refuse_what_cannot_be(nodes: S3Nodes, s3: Any, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="public", Body=b"", ACL="public-read")
     s3.put_object(Bucket=bucket, Key="private", Body=b"", ACL="bucket-owner-full-control")
@@ -124,9 +162,12 @@ def test_acls_say_what_is_so_and_refuse_what_cannot_be(nodes: S3Nodes, s3: Any, 
                 "Permission": "READ",
             }
         ] * (grants - 1)
-        s3.put_object_acl(Bucket=bucket, Key=key, ACL="public-read" if grants == 2 else "private")
-    with refused("NotImplemented", 501):
-        s3.put_object_acl(Bucket=bucket, Key="private", ACL="public-read")
+    for client in everywhere(nodes):
+        for acl, status in (("public-read", 200), ("private", 403)):
+            client.put_object_acl(Bucket=bucket, Key="private", ACL=acl)
+            assert [nodes.ask(node, "GET", f"/{bucket}/private").status for node in nodes.names] == [status] * len(
+                nodes.names
+            )
     assert "x-amz-acl" not in s3.head_object(Bucket=bucket, Key="public")["ResponseMetadata"]["HTTPHeaders"]
     for client in everywhere(nodes):
         client.put_bucket_acl(Bucket=bucket, ACL="public-read")

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from impl.api.node_face import Listing, ObjectNode
-from impl.api.s3 import metadata
+from impl.api.s3 import metadata, versions
 from impl.api.s3.actions import action_on
 from impl.api.s3.asker import Asker
 from impl.api.s3.buckets import Buckets
@@ -86,19 +86,19 @@ _NEW_OBJECTS: Final = frozenset({("PUT", "object", ""), ("POST", "object", "uplo
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """A request that may be served. `public_only` are paths of objects that may be read only if they are public.
+    """A request that may be served. Of `public_only`, paths of objects each with the id of a version (None: the current
+    one), may be read only what is public.
 
     Where the sender may not list all the buckets that it reads from, `hides_absence`: whether an object is there, or
     just not for them, looks the same.
     """
 
     call: Call
-    public_only: frozenset[str] = frozenset()
-    source: Asker | None = None
+    public_only: tuple[tuple[str, str | None], ...] = ()
 
     @property
     def hides_absence(self) -> bool:
-        askers = [asker for asker in (self.call.asker, self.source) if asker is not None]
+        askers = [asker for asker in (self.call.asker, self.call.source) if asker is not None]
         return not all(asker.may("s3:ListBucket") for asker in askers)
 
     def told(self, error: S3Error) -> S3Error:
@@ -130,8 +130,7 @@ class Access:
         call = msgspec.structs.replace(call, asker=asker)
         if action == OF_EACH:
             return Admitted(call)
-        public: list[str] = []
-        source = None
+        public: list[tuple[str, str | None]] = []
         for needed, version in _needs(call, place, action):
             if place in _READS:
                 public += _admit_to_read(asker, needed, call.key, version)
@@ -142,7 +141,8 @@ class Access:
             source = await self._asker(call, named.bucket, call.arguments)
             needed = action_on("s3:GetObject", named.version_id)
             public += _admit_to_read(source, needed, named.key, named.version_id)
-        return Admitted(call, frozenset(public), source)
+            call = msgspec.structs.replace(call, source=source)
+        return Admitted(call, tuple(public))
 
     async def _asker(self, call: Call, bucket: str, arguments: dict[str, str]) -> Asker:
         identity, request = call.verified.identity, call.request
@@ -179,37 +179,45 @@ def _needs(call: Call, place: Place, action: str) -> Sequence[tuple[str, str | N
     return needs
 
 
-def _admit_to_read(asker: Asker, action: str, key: str, version_id: str | None) -> Sequence[str]:
-    """The paths of objects that may be read only if they are public: this one, or none. Raises AccessDenied."""
+def _admit_to_read(asker: Asker, action: str, key: str, version_id: str | None) -> Sequence[tuple[str, str | None]]:
+    """What may be read only if it is public: this object or version, or nothing. Raises AccessDenied."""
     if asker.may(action, key, version_id):
         return ()
-    if action != "s3:GetObject" or not asker.may_if_public(action, key):
+    if not asker.may_if_public(action, key, version_id):
         raise AccessDenied()
-    return (object_path(asker.bucket.name, key),)
+    return ((object_path(asker.bucket.name, key), version_id),)
 
 
-def public_only(node: ObjectNode, paths: frozenset[str]) -> ObjectNode:
-    """The node, but for reading the objects at `paths`: AccessDenied where their ACL is not public-read."""
-    return cast(ObjectNode, _PublicOnly(node, paths))
+def public_only(node: ObjectNode, shown: Sequence[tuple[str, str | None]]) -> ObjectNode:
+    """The node, but for reading these objects and versions: AccessDenied where their ACL is not public-read."""
+    return cast(ObjectNode, _PublicOnly(node, shown))
 
 
 class _PublicOnly:
     """All is the node's own but the two ways to a head."""
 
-    def __init__(self, node: ObjectNode, paths: frozenset[str]) -> None:
+    def __init__(self, node: ObjectNode, shown: Sequence[tuple[str, str | None]]) -> None:
         self._node = node
-        self._paths = paths
+        self._shown = shown
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._node, name)
 
     async def head(self, path: str) -> Head | None:
         head = await self._node.head(path)
-        if path not in self._paths or head is None or head.deleted:
-            return head
-        if metadata.acl_of(head.attributes) is not CannedAcl.PUBLIC_READ:
-            raise AccessDenied()
+        for version_id in (version_id for shown, version_id in self._shown if shown == path):
+            _check_public(head, version_id)
         return head
 
     async def list(self, *_: object) -> Listing:
+        raise AccessDenied()
+
+
+def _check_public(head: Head | None, version_id: str | None) -> None:
+    if head is None:
+        return
+    seen = head if version_id is None else head.at(versions.read(version_id))
+    if seen is None or (seen.deleted and version_id is None):
+        return  # there is nothing to read, which the operation itself says
+    if metadata.acl_of(seen.attributes) is not CannedAcl.PUBLIC_READ:
         raise AccessDenied()

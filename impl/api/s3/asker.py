@@ -6,7 +6,7 @@
 3. What the bucket's policy denies is denied to its owner too, but for the policy itself: that an owner can always read,
    replace and delete, so that no bucket is locked for ever.
 4. Owners may do what is not denied. Everybody else, known or not, may do what the policy allows; and with the ACL
-   public-read on a bucket list it, with that on an object read it as it is now.
+   public-read on a bucket list it, with that on an object, or on one of its versions, read it.
 5. Every key may make buckets, and list those that it owns.
 
 A policy's principal means a key by its access key id, its name, `arn:aws:iam:::user/<name>` or its canonical user id.
@@ -41,9 +41,9 @@ class Asker:
         acl = self.bucket.acl if key is None else CannedAcl.PRIVATE
         return self._may(action, key, version_id, acl)
 
-    def may_if_public(self, action: str, key: str) -> bool:
-        """May this be done to an object, if its ACL is public-read?"""
-        return self._may(action, key, None, CannedAcl.PUBLIC_READ)
+    def may_if_public(self, action: str, key: str, version_id: str | None = None) -> bool:
+        """May this be done to an object or one of its versions, if the ACL of that is public-read?"""
+        return self._may(action, key, version_id, CannedAcl.PUBLIC_READ)
 
     def _may(self, action: str, key: str | None, version_id: str | None, acl: CannedAcl) -> bool:
         if self.may_all or (self._is_owner and action in OWNERS_ALWAYS):

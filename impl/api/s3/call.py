@@ -28,8 +28,9 @@ _INVOCATION_CHARACTERS_MAX: Final = 100
 class Call(msgspec.Struct, frozen=True):
     """A request to S3. `arguments` are those of the query, decoded; `headers` have lower-case names.
 
-    access.py sets `asker` for all that is about a bucket which is there, and `may_all` for whom nothing is denied.
-    Of a form upload, `target`, `headers` and `verified` are the form's, and the body is its file.
+    access.py sets `asker` for all that is about a bucket which is there, `source`, the same for the bucket that a copy
+    is from, and `may_all` for whom nothing is denied. Of a form upload, `target`, `headers` and `verified` are the
+    form's, and the body is its file.
     """
 
     request: Request
@@ -40,6 +41,7 @@ class Call(msgspec.Struct, frozen=True):
     asker: Asker | None = None
     may_all: bool = False
     form: FormUpload | None = None
+    source: Asker | None = None
 
     @property
     def found(self) -> Bucket:
@@ -49,8 +51,12 @@ class Call(msgspec.Struct, frozen=True):
 
     def require(self, action: str, key: str, version_id: str | None = None) -> None:
         """Raises AccessDenied unless the sender may do this to an object of the bucket; for requests about many."""
-        if self.asker is None or not self.asker.may(action, key, version_id):
+        if not self.may(action, key, version_id):
             raise AccessDenied()
+
+    def may(self, action: str, key: str, version_id: str | None = None) -> bool:
+        """May the sender do this to an object of the bucket?"""
+        return self.asker is not None and self.asker.may(action, key, version_id)
 
     @property
     def bucket(self) -> str:

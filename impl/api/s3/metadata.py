@@ -51,6 +51,7 @@ _TAGGING: Final = "x-amz-tagging"
 _NOT_IMPLEMENTED: Final = ("x-amz-server-side-encryption", "x-amz-object-lock-")
 _PART_SIZES: Final = "part-sizes"
 CHECKSUM_TYPE: Final = "x-amz-checksum-type"
+TAGGING_COUNT: Final = "x-amz-tagging-count"
 _TAGGING_DIRECTIVE: Final = "x-amz-tagging-directive"
 
 
@@ -101,12 +102,17 @@ def tags_of(attributes: Attributes) -> Sequence[Tag]:
     return tags_of_header(dict(attributes).get(_TAGGING, ""))
 
 
-def tags_of_copy(headers: Mapping[str, str], source: Attributes) -> Sequence[Tag]:
-    """The tags of a copy: the source's, or those that the request has. Raises InvalidArgument."""
+def takes_tags(headers: Mapping[str, str]) -> bool:
+    """Does a copy have its source's tags? If not, those that the request has. Raises InvalidArgument."""
     directive = headers.get(_TAGGING_DIRECTIVE, "COPY")
     if directive not in ("COPY", "REPLACE"):
         raise InvalidArgument("Unknown tagging directive.", ArgumentName=_TAGGING_DIRECTIVE)
-    return tags_of(source) if directive == "COPY" else tags_of_header(headers.get(_TAGGING, ""))
+    return directive == "COPY"
+
+
+def tags_of_copy(headers: Mapping[str, str], source: Attributes) -> Sequence[Tag]:
+    """The tags of a copy. Raises what `takes_tags` and `tags_of_header` do."""
+    return tags_of(source) if takes_tags(headers) else tags_of_header(headers.get(_TAGGING, ""))
 
 
 def with_tags(attributes: Attributes, tags: Sequence[Tag]) -> Attributes:
@@ -194,7 +200,7 @@ def header_pairs(attributes: Attributes, with_checksum: bool) -> Iterable[tuple[
     """The attributes as headers of an answer; of tags, how many."""
     shown = attributes if with_checksum else without_checksum(attributes)
     tags = len(tags_of(attributes))
-    count = (("x-amz-tagging-count", str(tags)),) if tags else ()
+    count = ((TAGGING_COUNT, str(tags)),) if tags else ()
     return (*(pair for pair in shown if pair[0] not in (_PART_SIZES, _ACL, _TAGGING)), *count)
 
 
