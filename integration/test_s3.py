@@ -334,8 +334,6 @@ def test_what_is_not_offered_says_so_in_xml(s3: Any, nodes: S3Nodes, bucket: str
     with refused("NotImplemented", 501):
         s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": []})
     with refused("NotImplemented", 501):
-        s3.put_object_tagging(Bucket=bucket, Key="k", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
-    with refused("NotImplemented", 501):
         s3.put_object(Bucket=bucket, Key="k", Body=b"x", ServerSideEncryption="AES256")
     with refused("NoSuchBucketPolicy", 404):
         s3.get_bucket_policy(Bucket=bucket)
