@@ -30,25 +30,27 @@ log = structlog.get_logger(__name__)
 
 
 class Series:
-    """Requests of one operation and status: how many in each latency bucket, and the sum of latencies in seconds."""
+    """Requests of one operation and status: how many in each latency bucket, the sum of latencies, the bytes of both
+    bodies."""
 
-    __slots__ = ("buckets", "sum_s")
+    __slots__ = ("buckets", "received_bytes", "sent_bytes", "sum_s")
 
     def __init__(self) -> None:
         self.buckets = [0] * (len(BUCKETS_S) + 1)
         self.sum_s = 0.0
+        self.received_bytes = 0
+        self.sent_bytes = 0
 
 
 class HttpMetrics(Collector):
     """Counts answered requests, and logs those that failed or were slow, and every `log_every`-th (0: none)."""
 
     def __init__(self, log_every: int = 0) -> None:
-        self.received_bytes = 0
-        self.sent_bytes = 0
         self._edge: Edge | None = None
         self._log_every = log_every
         self._until_log = log_every
         self._series: dict[tuple[str, int], Series] = {}
+        self._errors: dict[tuple[str, str], int] = {}
 
     def watch(self, edge: Edge) -> None:
         """Count what is open at this edge too."""
@@ -62,8 +64,11 @@ class HttpMetrics(Collector):
         series.buckets[bisect_left(BUCKETS_S, latency_s)] += 1
         series.sum_s += latency_s
         body = request.body
-        self.received_bytes += body.received_bytes if isinstance(body, BodyStream) else len(body)
-        self.sent_bytes += sent_bytes
+        series.received_bytes += body.received_bytes if isinstance(body, BodyStream) else len(body)
+        series.sent_bytes += sent_bytes
+        if request.error_code is not None:
+            error = operation, request.error_code
+            self._errors[error] = self._errors.get(error, 0) + 1
         if status >= 500 or latency_s > SLOW_S or self._log_every:
             self._log(request, operation, status, latency_s, sent_bytes)
 
@@ -94,12 +99,28 @@ class HttpMetrics(Collector):
         for (operation, status), series in self._series.items():
             latency.add_metric((operation, str(status)), list(_cumulative(series.buckets)), series.sum_s)
         yield latency
-        yield CounterMetricFamily("amberio_http_received_bytes", "Bytes of request bodies.", self.received_bytes)
-        yield CounterMetricFamily("amberio_http_sent_bytes", "Bytes of answers, heads included.", self.sent_bytes)
+        yield self._of_operations("amberio_http_received_bytes", "Bytes of request bodies.", "received_bytes")
+        yield self._of_operations("amberio_http_sent_bytes", "Bytes of answers, heads included.", "sent_bytes")
+        errors = CounterMetricFamily(
+            "amberio_s3_errors", "Requests that S3 refused, by operation and S3's code.", labels=("operation", "code")
+        )
+        for (operation, code), count in self._errors.items():
+            errors.add_metric((operation, code), count)
+        yield errors
         if self._edge is not None:
             open_connections = len(self._edge.connections)
             yield GaugeMetricFamily("amberio_http_in_flight", "Requests being answered now.", self._edge.in_flight)
             yield GaugeMetricFamily("amberio_http_connections", "Open client connections.", open_connections)
+
+    def _of_operations(self, name: str, says: str, field: str) -> CounterMetricFamily:
+        """A counter of bytes by operation, summed over statuses."""
+        totals: dict[str, int] = {}
+        for (operation, _), series in self._series.items():
+            totals[operation] = totals.get(operation, 0) + getattr(series, field)
+        family = CounterMetricFamily(name, says, labels=("operation",))
+        for operation, total in totals.items():
+            family.add_metric((operation,), total)
+        return family
 
 
 class ProcessMetrics(Collector):

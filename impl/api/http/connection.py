@@ -270,7 +270,7 @@ class Connection(asyncio.Protocol):
         edge = self._edge
         edge.in_flight -= 1
         latency_s = edge.clock.monotonic_s() - self._started_s
-        edge.observer.answered(request, operation, self._status, latency_s, self._sent_bytes)
+        edge.observer.answered(request, request.operation or operation, self._status, latency_s, self._sent_bytes)
         self._current = self._task = None
         self._progress_s = edge.now_s
         if self._lost:

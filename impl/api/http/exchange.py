@@ -29,11 +29,13 @@ class Request:
     metadata. `body` is bytes when it was small and its length announced (all of it is here already), else a stream.
     `source_ip` is the address at the other end of the connection, "" where that has none. `refusal` is set instead of
     all that when the connection layer itself must refuse the request; the connection is closed after the answer.
+    For the metrics, an API may say in `operation` more exactly than its routes do what was asked for, and in
+    `error_code` what it was refused with; both are of a bounded set.
     """
 
     __slots__ = (
-        "body", "headers", "is_tls", "keep_alive", "method", "path", "query", "refusal", "request_id", "source_ip",
-        "version",
+        "body", "error_code", "headers", "is_tls", "keep_alive", "method", "operation", "path", "query", "refusal",
+        "request_id", "source_ip", "version",
     )  # fmt: skip
 
     def __init__(self, method: str, path: str, query: str, headers: dict[bytes, bytes], request_id: str) -> None:
@@ -48,6 +50,8 @@ class Request:
         self.refusal: AmberioError | None = None
         self.source_ip = ""
         self.is_tls = False
+        self.operation: str | None = None
+        self.error_code: str | None = None
 
     def header(self, name: bytes) -> str | None:
         """The value of a header (lower-case name), or None."""

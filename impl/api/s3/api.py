@@ -27,6 +27,7 @@ from impl.api.s3.lists import Lists
 from impl.api.s3.multipart import Multipart
 from impl.api.s3.names import Target, bucket_of_host, check_key, target
 from impl.api.s3.objects import PUT_BYTES_MAX, Objects
+from impl.api.s3.operation_names import name_of
 from impl.api.s3.posts import Posts
 from impl.config import S3Settings
 from impl.doors import Clock
@@ -152,6 +153,7 @@ class S3Api:
     def refusal(self, request: Request, error: Exception) -> Answer:
         """An error in S3's form."""
         told = errors.answer(error)
+        request.error_code = told.code
         headers = tuple((name.title() if not name.startswith("x-") else name, value) for name, value in told.headers)
         if told.status in (204, 304):
             return Answer(told.status, headers)
@@ -164,9 +166,11 @@ class S3Api:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.items()}
         about = target(headers.get("host", ""), request.path, self._settings.domains)
         if request.method == "OPTIONS":
+            request.operation = "s3_preflight"
             return await self._cross_origin.preflight(request, about)
         arguments = query_arguments(request.query)
         place = self._place(request, about, arguments)
+        request.operation = name_of(place, request.headers)
         if place == FORM:
             call = await self._form_call(request, about)
         else:

@@ -346,7 +346,7 @@ def test_metrics_count_requests_by_operation_and_status(way: str) -> None:
         text = (await client.ask("GET", "/_metrics")).body.decode()
         assert 'amberio_http_request_seconds_count{operation="put",status="201"} 1.0' in text
         assert 'amberio_http_request_seconds_count{operation="get",status="404"} 1.0' in text
-        assert "amberio_http_received_bytes_total 5.0" in text
+        assert 'amberio_http_received_bytes_total{operation="put"} 5.0' in text
         assert "amberio_http_in_flight 1.0" in text and "process_resident_memory_bytes" in text
 
     tell(way, story)
