@@ -271,6 +271,24 @@ def test_amendments_at_once_through_all_nodes_lose_no_write(nodes: S3Nodes, vers
     assert len(clients[0].get_object_tagging(Bucket=versioned, Key="k", VersionId=first)["TagSet"]) == 1
 
 
+def test_tags_and_acl_changed_at_once_are_both_changed(nodes: S3Nodes, bucket: str) -> None:
+    clients = everywhere(nodes)
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(12):
+            one, other = clients[number % len(clients)], clients[-1]
+            key = f"k{number}"
+            one.put_object(Bucket=bucket, Key=key, Body=b"x")
+            tags = {"TagSet": [{"Key": "a", "Value": "1"}]}
+            both = (
+                pool.submit(one.put_object_tagging, Bucket=bucket, Key=key, Tagging=tags),
+                pool.submit(other.put_object_acl, Bucket=bucket, Key=key, ACL="public-read"),
+            )
+            for each in both:
+                each.result()
+            assert one.get_object_tagging(Bucket=bucket, Key=key)["TagSet"] == tags["TagSet"]
+            assert len(other.get_object_acl(Bucket=bucket, Key=key)["Grants"]) == 2
+
+
 @pytest.mark.parametrize("version", ["", "abc", "-1", "01", "9" * 40, "1.5"])
 def test_a_version_id_that_nobody_gave_out_is_refused_clearly(s3: Any, versioned: str, version: str) -> None:
     put(s3, versioned, "k", b"x")
