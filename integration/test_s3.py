@@ -382,3 +382,15 @@ def test_without_keys_everything_is_denied_unless_everybody_is_let_in(tmp_path_f
         assert opened.ask("n1", "GET", "/free-for-all/k").body == b"x"
     with running(cluster(tmp_path_factory.mktemp("off"), 1, s3={"enabled": False})) as off:
         assert off.ask("n1", "GET", "/").json["error"]["code"] == "NoSuchRoute"
+
+
+def test_what_nobody_can_set_reads_as_not_set(s3: Any, bucket: str) -> None:
+    assert s3.get_bucket_request_payment(Bucket=bucket)["Payer"] == "BucketOwner"
+    for read in (
+        s3.get_bucket_logging,
+        s3.get_bucket_notification_configuration,
+        s3.get_bucket_accelerate_configuration,
+    ):
+        assert read(Bucket=bucket).keys() == {"ResponseMetadata"}
+    with refused("NotImplemented", 501):
+        s3.put_bucket_request_payment(Bucket=bucket, RequestPaymentConfiguration={"Payer": "Requester"})

@@ -13,7 +13,7 @@ import structlog
 from impl.api.http.exchange import Answer, Operation, Request, error_answer
 from impl.api.http.routes import Route
 from impl.api.node_face import ObjectNode
-from impl.api.s3 import errors, form_upload
+from impl.api.s3 import errors, form_upload, xml
 from impl.api.s3.access import ACTIONS, Access, Admitted, Place, public_only
 from impl.api.s3.amendments import Amendments
 from impl.api.s3.auth import Verified, Verifier
@@ -127,6 +127,7 @@ class S3Api:
             ("POST", "object", "uploadId"): multipart.complete,
             ("DELETE", "object", "uploadId"): multipart.abort,
         }
+        table |= {("GET", "bucket", name): _nothing_set(root) for name, root in _NOTHING_SET.items()}
         return table | {("GET", "bucket", name): _unset(error) for name, error in _UNSET.items()}
 
     async def handle(self, request: Request) -> Answer:
@@ -230,6 +231,21 @@ def _unset(error: type[S3Error]) -> Handle:
     return unset
 
 
+def _nothing_set(root: str) -> Handle:
+    """What reading a configuration gets that is empty in all buckets, and an answer all the same."""
+
+    async def nothing_set(call: Call) -> Answer:
+        return xml_answer(xml.nothing_set(root))
+
+    return nothing_set
+
+
+_NOTHING_SET: Final = {
+    "logging": "BucketLoggingStatus",
+    "notification": "NotificationConfiguration",
+    "accelerate": "AccelerateConfiguration",
+    "requestPayment": "RequestPaymentConfiguration",
+}
 _UNSET: Final[dict[str, type[S3Error]]] = {
     "lifecycle": errors.NoSuchLifecycleConfiguration,
     "website": errors.NoSuchWebsiteConfiguration,

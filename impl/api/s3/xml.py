@@ -212,6 +212,11 @@ def tagging(tags: Iterable[Tag]) -> bytes:
     return _document("Tagging", f"<TagSet>{inner}</TagSet>")
 
 
+def nothing_set(root: str) -> bytes:
+    """A bucket's configuration of something that nobody has set; what it is then."""
+    return _document(root, "<Payer>BucketOwner</Payer>" if root == "RequestPaymentConfiguration" else "")
+
+
 def policy_status(is_public: bool) -> bytes:
     return _document("PolicyStatus", _flag("IsPublic", is_public))
 
