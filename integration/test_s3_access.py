@@ -141,6 +141,8 @@ def test_tags_are_for_whom_a_policy_lets_read_them(nodes: S3Nodes, s3: Any, buck
     assert outcome(other.get_object_tagging, Bucket=bucket, Key="k") == "AccessDenied"
     assert outcome(other.copy_object, **copies, CopySource=f"{bucket}/k") == "AccessDenied"
     assert outcome(other.copy_object, **copies, CopySource=f"{bucket}/k", TaggingDirective="REPLACE") == "ok"
+    asked = {"TaggingDirective": "REPLACE", "Tagging": "c=d"}
+    assert outcome(other.copy_object, **copies, CopySource=f"{bucket}/k", **asked) == "ok"
     assert outcome(other.copy_object, **copies, CopySource=f"{bucket}/untagged") == "ok"
     s3.put_bucket_policy(Bucket=bucket, Policy=policy_of(bucket, [allow, allow | {"Action": "s3:GetObjectTagging"}]))
     assert outcome(other.copy_object, **copies, CopySource=f"{bucket}/k") == "ok"
@@ -304,6 +306,29 @@ def test_of_many_keys_each_is_asked_for(nodes: S3Nodes, s3: Any, bucket: str) ->
     assert [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["other"]
 
 
+def test_versions_have_permissions_of_their_own(nodes: S3Nodes, s3: Any, bucket: str) -> None:
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    version = s3.put_object(Bucket=bucket, Key="k", Body=b"x")["VersionId"]
+    other = who(nodes, "other")
+    named = {"Bucket": bucket, "Key": "k", "VersionId": version}
+    for of_version in (False, True):
+        actions = ["GetObject", "GetObjectAcl", "GetObjectTagging", "DeleteObject"]
+        allow = {
+            "Effect": "Allow",
+            "Principal": {"AWS": "AKIABOB"},
+            "Action": [f"s3:{name.replace('Object', 'ObjectVersion') if of_version else name}" for name in actions],
+            "Resource": "/*",
+        }
+        s3.put_bucket_policy(Bucket=bucket, Policy=policy_of(bucket, [allow]))
+        for method in ("get_object", "get_object_acl", "get_object_tagging", "delete_object"):
+            operation = getattr(other, method)
+            assert (outcome(operation, Bucket=bucket, Key="k") == "AccessDenied") == of_version, method
+            assert (outcome(operation, **named) == "AccessDenied") != of_version, method
+        s3.put_object(Bucket=bucket, Key="k", Body=b"y")
+        done = other.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k", "VersionId": version}]})
+        assert ("Errors" in done) != of_version
+
+
 def test_who_may_only_write_learns_nothing_of_what_is_there(nodes: S3Nodes, s3: Any, bucket: str) -> None:
     etag = s3.put_object(Bucket=bucket, Key="k", Body=b"x")["ETag"]
     drop = {"Effect": "Allow", "Principal": {"AWS": "AKIABOB"}, "Action": "s3:PutObject", "Resource": "/*"}
@@ -418,6 +443,7 @@ def test_pages_of_other_origins_are_told_what_the_rules_let_them(nodes: S3Nodes,
         assert reply.headers["access-control-allow-origin"] == "*"
         assert nodes.ask(node, "OPTIONS", path, headers=ours).status == 400
         assert nodes.ask(node, "OPTIONS", "/never-made/k", headers=ours | wish).status == 403
+        assert nodes.ask(node, "OPTIONS", "/", headers=ours | wish).status == 403
     s3.delete_bucket_cors(Bucket=bucket)
     with refused("NoSuchCORSConfiguration", 404):
         s3.get_bucket_cors(Bucket=bucket)
