@@ -9,7 +9,7 @@ BIN := .venv/bin
 JOBS ?= 2
 CLIENT ?= *
 
-.PHONY: help setup demo test lint model mutants sim honest hunt weaken clients bench lock clean
+.PHONY: help setup demo test lint fuzz model mutants sim honest hunt weaken clients bench lock clean
 
 help:  ## say what there is to type
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,10 @@ lint: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+fuzz: .venv/.ready  ## feed each parser of strangers' bytes a million inputs, guided by coverage where atheris has a wheel
+	$(BIN)/pip install --quiet --only-binary :all: "atheris>=3" || echo "atheris cannot be installed here: by chance, then"
+	nice -n 15 $(BIN)/python -m ci.fuzz
 
 model: .venv/.ready  ## check every bounded model and refute every broken twin (minutes)
 	$(BIN)/checker model --deep
