@@ -1,0 +1,96 @@
+"""Engines that keep all they have in a bucket: they do to S3 what no client does, and believe what it answers.
+
+Their commits are puts that succeed only if nothing is there, or if what is there is still what was read; they read
+ranges, list to find what is newest, write by multipart and delete what nothing refers to. Each does a real job on one
+node, and on three of which the one that most of its commits prefer is killed midway; another process then has to find
+through the other nodes, and through the killed one when it is back, all that was committed and nothing else.
+"""
+
+# ruff: noqa: F811 - fixtures are imported, and asked for by name
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from integration.clients import (
+    ROOT,
+    SIZES,
+    Place,
+    assert_same,
+    bucket,  # noqa: F401
+    installed,
+    listed,
+    place,  # noqa: F401
+    run,
+    started,  # noqa: F401
+)
+
+WRITERS = 4
+EACH = 8
+
+
+def engine(job: str, home: Path | None = None, **arguments: Any) -> Any:
+    """Do a job of integration/client_jobs, as `<engine>.<function>`, in a process that has the engines.
+
+    Arguments and result are JSON. `home` is its working directory; without one it gets a directory of its own.
+    """
+    name, function = job.split(".")
+    script = ROOT / "integration/client_jobs" / f"{name}_jobs.py"
+    with tempfile.TemporaryDirectory() as own:
+        there = home or Path(own)
+        python = installed() / "engines/bin/python"
+        said = run(python, script, function, json.dumps(arguments), env={"HOME": str(there)}, cwd=there)
+    return json.loads(said.splitlines()[-1])
+
+
+def nodes_agree(place: Place, bucket: str) -> set[str]:
+    """The keys of a bucket, which all nodes list alike."""
+    first, *others = [listed(place.client(node), bucket) for node in place.living]
+    for other in others:
+        assert_same(other, first)
+    return first
+
+
+def read_back(place: Place, job: str, **arguments: Any) -> Any:
+    """What a job reads through a node that has lived; and through the killed one, if there is, it reads the same."""
+    dead = list(place.dead)
+    first = engine(job, url=place.urls[0], **arguments)
+    place.revive()
+    for node in dead:
+        assert engine(job, url=place.url(node), **arguments) == first
+    return first
+
+
+# -- SlateDB: an LSM tree
+
+
+def slatedb_commits(path: str) -> list[str]:
+    """The keys of its first logs and manifests."""
+    return [f"{path}/{kind}" % number for kind in ("wal/%020d.sst", "manifest/%020d.manifest") for number in range(40)]
+
+
+def test_slatedb_finds_all_that_it_logged_compacted_and_left_when_it_collected(place: Place, bucket: str) -> None:
+    keys, named = 40 * SIZES.files, {"bucket": bucket, "path": "tree"}
+    size_bytes = keys * 200
+    with (
+        place.midway(bucket, slatedb_commits("tree"), size_bytes // 2) as url,
+        place.figure("slatedb", "write", size_bytes, keys),
+    ):
+        written = engine("slatedb.write", url=url, keys=keys, **named)
+    assert written["runs"] > 0, "nothing was compacted"
+    before = nodes_agree(place, bucket)
+    engine("slatedb.collect", url=place.urls[-1], **named)
+    assert before - nodes_agree(place, bucket), "nothing was collected"
+    assert read_back(place, "slatedb.read", **named) == written["pairs"]
+
+
+def test_of_slatedb_writers_only_the_one_that_opened_last_can_write(place: Place, bucket: str) -> None:
+    """The others are fenced; and nothing that was acknowledged to them is lost."""
+    with place.midway(bucket, slatedb_commits("fenced"), 20_000) as url, place.figure("slatedb", "fence", 0, WRITERS):
+        seen = engine(
+            "slatedb.fence", urls=[url, *place.spared], bucket=bucket, path="fenced", writers=WRITERS, each=EACH
+        )
+    assert seen["found"] == seen["acknowledged"]
+    assert (seen["last"], seen["stale"]) == (1, 0), seen
+    assert set(seen["refused"]) == {"FENCED"} and len(seen["refused"]) == WRITERS, seen
