@@ -69,6 +69,19 @@ def test_a_bucket_is_its_makers_alone(nodes: S3Nodes, s3: Any, bucket: str) -> N
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
 
 
+def test_everybody_sees_pages_of_their_own_buckets(nodes: S3Nodes, bucket: str) -> None:
+    names = [f"{bucket}-{number}" for number in range(9)]
+    owners = [("owner", "other", "other")[number % 3] for number in range(9)]
+    for name, owner in zip(names, owners, strict=True):
+        who(nodes, owner).create_bucket(Bucket=name)
+    for somebody, size in (("owner", 2), ("other", 2), ("other", 3), ("other", 100)):
+        pages = who(nodes, somebody).get_paginator("list_buckets")
+        pages = list(pages.paginate(Prefix=f"{bucket}-", PaginationConfig={"PageSize": size}))
+        own = [name for name, owner in zip(names, owners, strict=True) if owner == somebody]
+        assert [found["Name"] for page in pages for found in page["Buckets"]] == own
+        assert len(pages) == -(-len(own) // size)
+
+
 def test_what_is_public_can_be_read_by_everybody_and_no_more(nodes: S3Nodes, s3: Any, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="public", Body=b"seen", ACL="public-read")
     s3.put_object(Bucket=bucket, Key="private", Body=b"x")
@@ -98,6 +111,12 @@ def test_what_is_public_can_be_read_by_everybody_and_no_more(nodes: S3Nodes, s3:
         who(nodes, "other").copy_object(**copied, CopySource={"Bucket": bucket, "Key": "private"})
     with refused("AccessDenied", 403):
         who(nodes, "nobody").get_object(**copied)
+    other = who(nodes, "other")
+    upload = other.create_multipart_upload(**copied)["UploadId"]
+    for key, said in (("public", "ok"), ("private", "AccessDenied"), ("missing", "AccessDenied")):
+        source = {"Bucket": bucket, "Key": key}
+        asked = {**copied, "UploadId": upload, "PartNumber": 1, "CopySource": source}
+        assert outcome(other.upload_part_copy, **asked) == said
     s3.put_bucket_acl(Bucket=bucket, ACL="public-read")
     for name in ("other", "nobody"):
         stranger = who(nodes, name)
