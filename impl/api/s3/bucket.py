@@ -17,6 +17,7 @@ START: Final = SYSTEM_START + "b/"
 DOCUMENTS_BYTES_MAX: Final = INLINE_BODY_BYTES_MAX
 """Policy, CORS rules and tags together, as JSON: what rides in a head."""
 Versioning = Literal["", "Enabled", "Suspended"]
+_VERSIONINGS: Final[dict[str, Versioning]] = {"": "", "Enabled": "Enabled", "Suspended": "Suspended"}
 _CREATED: Final = "created-ms"
 _OWNER: Final = "owner"
 _REGION: Final = "region"
@@ -71,7 +72,7 @@ def of_head(name: str, head: Head) -> Bucket:
         kept[_OWNER],
         kept[_REGION],
         head.etag or "",
-        msgspec.convert(kept.get(_VERSIONING, ""), Versioning),
+        _VERSIONINGS[kept.get(_VERSIONING, "")],
         CannedAcl(kept.get(_ACL, CannedAcl.PRIVATE)),
         msgspec.json.decode(head.body, type=Documents) if head.body else NO_DOCUMENTS,
         kept[_CREATION_ID],

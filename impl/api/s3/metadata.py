@@ -147,7 +147,7 @@ def of_request(headers: Mapping[str, str]) -> Attributes:
     if size_bytes > USER_METADATA_BYTES_MAX:
         raise MetadataTooLarge(Size=size_bytes, MaxSizeAllowed=USER_METADATA_BYTES_MAX)
     tags = with_tags((), tags_of_header(headers.get(_TAGGING, "")))
-    return (*kept, *user, *of_acl(acl_of_request(headers)), *tags)
+    return (*kept, *user, *of_acl(_CANNED_ACLS[headers.get(_ACL, "private")]), *tags)
 
 
 def content_type(headers: Mapping[str, str]) -> str:
