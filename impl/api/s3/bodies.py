@@ -13,6 +13,7 @@ from impl.api.s3.checksums import Algorithm, Checksum, Declared, Digests, traili
 from impl.api.s3.chunked import ChunkDecoder, decoder_for
 from impl.api.s3.errors import EntityTooLarge, MaxMessageLengthExceeded, MissingContentLength
 from impl.api.s3.form_upload import FormFile
+from impl.errors import AmberioError
 
 HASHED_AT_ONCE_BYTES: Final = 1024 * 1024
 """How much is hashed in one go on a thread, while as much of what follows may come in."""
@@ -60,11 +61,21 @@ class CheckedBody:
         self._unhashed_bytes = 0
         self._hashing: asyncio.Future[None] | None = None
         self._ended = False
+        self._failure: Exception | None = None
         self.md5 = ""
         self.checksum: Checksum | None = None
 
     async def read(self) -> bytes:
-        """The next decoded bytes; b"" at the end, once all is checked."""
+        """The next decoded bytes; b"" at the end, once all is checked. After an error it raises the same again."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return await self._next()
+        except AmberioError as error:
+            self._failure = error
+            raise
+
+    async def _next(self) -> bytes:
         while not self._decoded:
             if self._ended:
                 return b""
