@@ -137,28 +137,8 @@ async def start_node(
     parts = PartStore(layout, doors.disk, rules)
     replica = Replica(store, tracer, lambda path: slot_of(path, cluster.wanted.total_slots), rules)
     counters = LinkCounters()
-    secret = Secret(settings.auth.cluster_secret)
-    peers = Peers(
-        Who(node_id, store.incarnation, cluster.cluster_id),
-        _addresses(settings, node_id),
-        secret,
-        doors.clock,
-        doors.random,
-        doors.network,
-        counters,
-        tracer.flush,
-    )
-    server = PeerServer(
-        Hello(node_id, store.incarnation),
-        cluster.cluster_id,
-        secret,
-        replica,
-        parts,
-        doors.clock,
-        counters,
-        tracer.flush,
-        peers.heard_from,
-    )
+    who = Who(node_id, store.incarnation, cluster.cluster_id)
+    peers, server = _links(settings, who, replica, parts, counters, tracer, doors)
     coordinator = Coordinator(
         node_id, store, replica, peers, tracer, rounds, locate, doors.clock, doors.random, timing, rules
     )
@@ -183,6 +163,33 @@ async def start_node(
     peers.open()
     collectors = (store.metrics, parts, LinkMetrics(counters))
     return Running(node, Local(store, parts), tracer, store, parts, peers, server, lock, collectors)
+
+
+def _links(
+    settings: Settings,
+    who: Who,
+    replica: Replica,
+    parts: PartStore,
+    counters: LinkCounters,
+    tracer: Tracer,
+    doors: Doors,
+) -> tuple[Peers, PeerServer]:
+    """Both ends of the connections to the other nodes: the one that asks, and the one that answers."""
+    secret = Secret(settings.auth.cluster_secret)
+    addresses = _addresses(settings, who.node_id)
+    peers = Peers(who, addresses, secret, doors.clock, doors.random, doors.network, counters, tracer.flush)
+    server = PeerServer(
+        Hello(who.node_id, who.incarnation),
+        who.cluster_id,
+        secret,
+        replica,
+        parts,
+        doors.clock,
+        counters,
+        tracer.flush,
+        peers.heard_from,
+    )
+    return peers, server
 
 
 def _open_trace(
