@@ -52,14 +52,11 @@ def nodes_agree(place: Place, bucket: str) -> set[str]:
     return first
 
 
-def read_back(place: Place, job: str, **arguments: Any) -> Any:
-    """What a job reads through a node that has lived; and through the killed one, if there is, it reads the same."""
-    dead = list(place.dead)
-    first = engine(job, url=place.urls[0], **arguments)
+def revived(place: Place) -> str:
+    """The URL of the node that was killed, started again; on one node, its URL."""
+    node = (place.dead or place.living)[0]
     place.revive()
-    for node in dead:
-        assert engine(job, url=place.url(node), **arguments) == first
-    return first
+    return place.url(node)
 
 
 # -- SlateDB: an LSM tree
@@ -71,18 +68,19 @@ def slatedb_commits(path: str) -> list[str]:
 
 
 def test_slatedb_finds_all_that_it_logged_compacted_and_left_when_it_collected(place: Place, bucket: str) -> None:
-    keys, named = 40 * SIZES.files, {"bucket": bucket, "path": "tree"}
+    keys = 40 * SIZES.files
     size_bytes = keys * 200
     with (
         place.midway(bucket, slatedb_commits("tree"), size_bytes // 2) as url,
         place.figure("slatedb", "write", size_bytes, keys),
     ):
-        written = engine("slatedb.write", url=url, keys=keys, **named)
+        written = engine("slatedb.write", url=url, bucket=bucket, path="tree", keys=keys)
     assert written["runs"] > 0, "nothing was compacted"
+    if place.kills:
+        assert engine("slatedb.read", url=place.urls[0], bucket=bucket, path="tree") == written["pairs"]
     before = nodes_agree(place, bucket)
-    engine("slatedb.collect", url=place.urls[-1], **named)
+    assert engine("slatedb.read", url=revived(place), bucket=bucket, path="tree", collect=True) == written["pairs"]
     assert before - nodes_agree(place, bucket), "nothing was collected"
-    assert read_back(place, "slatedb.read", **named) == written["pairs"]
 
 
 def test_of_slatedb_writers_only_the_one_that_opened_last_can_write(place: Place, bucket: str) -> None:
@@ -94,3 +92,32 @@ def test_of_slatedb_writers_only_the_one_that_opened_last_can_write(place: Place
     assert seen["found"] == seen["acknowledged"]
     assert (seen["last"], seen["stale"]) == (1, 0), seen
     assert set(seen["refused"]) == {"FENCED"} and len(seen["refused"]) == WRITERS, seen
+
+
+# -- Icechunk: arrays with commits
+
+
+def test_icechunk_commits_that_race_are_all_there_or_refused(place: Place, bucket: str) -> None:
+    turns = SIZES.races
+    with (
+        place.midway(bucket, ["arrays/refs/branch.main/ref.json"], 50_000) as url,
+        place.figure("icechunk", "commits", 8000 * WRITERS * turns, WRITERS * turns),
+    ):
+        done = engine(
+            "icechunk.commit", urls=[url, *place.spared], bucket=bucket, prefix="arrays", writers=WRITERS, turns=turns
+        )
+    assert done["quarrel"] == ["committed", "refused"]
+    assert done["conflicts"] >= (WRITERS - 1) * turns, "more than one commit followed one snapshot"
+    if place.kills:
+        assert engine("icechunk.read", url=place.urls[0], bucket=bucket, prefix="arrays")["md5"] == done["md5"]
+    tidied = engine("icechunk.tidy", url=revived(place), bucket=bucket, prefix="arrays")
+
+    history = tidied["before"]["history"]
+    commits = [f"writer {number} turn {turn}" for number in range(WRITERS) for turn in range(turns)]
+    assert sorted(name for name, _ in history) == sorted(["made", *commits, "quarrel"]), "not once each"
+    counts = [*range(len(commits) + 1), len(commits)]
+    assert [count for _, count in reversed(history)] == [1000 * count for count in counts]
+    assert tidied["before"]["md5"] == done["md5"]
+    assert tidied["after"] == {"history": history[:1], "md5": done["md5"], "tags": ["kept"]}
+    assert tidied["deleted"] > len(commits), "neither the past nor what was refused was deleted"
+    nodes_agree(place, bucket)

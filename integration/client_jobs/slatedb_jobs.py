@@ -104,7 +104,9 @@ async def _write(url: str, bucket: str, path: str, keys: int) -> dict[str, Any]:
     return {"pairs": digest(expected), "runs": len(last.compacted)}
 
 
-async def _read(url: str, bucket: str, path: str) -> dict[str, Any]:
+async def _read(url: str, bucket: str, path: str, collect: bool) -> dict[str, Any]:
+    if collect:
+        await _collect(url, bucket, path)
     db = await opened(url, bucket, path)
     found, rows = {}, await db.scan(EVERYTHING)
     while page := await rows.next_batch(1000):
@@ -184,14 +186,11 @@ def write(url: str, bucket: str, path: str, keys: int) -> dict[str, Any]:
     return _now(_write(url, bucket, path, keys))
 
 
-def read(url: str, bucket: str, path: str) -> dict[str, Any]:
-    """What is there: by a scan, and of some keys by gets, too."""
-    return _now(_read(url, bucket, path))
-
-
-def collect(url: str, bucket: str, path: str) -> None:
-    """Delete every object that nothing refers to."""
-    _now(_collect(url, bucket, path))
+def read(url: str, bucket: str, path: str, collect: bool = False) -> dict[str, Any]:
+    """What is there: by a scan, and of some keys by gets, too. If asked, delete before every object that nothing refers
+    to.
+    """
+    return _now(_read(url, bucket, path, collect))
 
 
 def fence(urls: list[str], bucket: str, path: str, writers: int, each: int) -> dict[str, Any]:
