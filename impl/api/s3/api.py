@@ -26,6 +26,7 @@ from impl.api.s3.errors import AccessDenied, MethodNotAllowed, NotImplementedByS
 from impl.api.s3.lists import Lists
 from impl.api.s3.multipart import Multipart
 from impl.api.s3.names import Target, bucket_of_host, check_key, target
+from impl.api.s3.object_attributes import ObjectAttributes
 from impl.api.s3.objects import PUT_BYTES_MAX, Objects
 from impl.api.s3.operation_names import name_of
 from impl.api.s3.posts import Posts
@@ -115,6 +116,7 @@ class S3Api:
             ("HEAD", "object", ""): objects.get,
             ("PUT", "object", ""): objects.put,
             ("DELETE", "object", ""): objects.delete,
+            ("GET", "object", "attributes"): ObjectAttributes(objects).get,
             ("GET", "object", "acl"): amendments.acl,
             ("PUT", "object", "acl"): amendments.put_acl,
             ("GET", "object", "tagging"): amendments.tags,

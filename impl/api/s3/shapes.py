@@ -235,6 +235,26 @@ class CannedAcl(StrEnum):
     PUBLIC_READ = "public-read"
 
 
+class AttributeParts(msgspec.Struct, frozen=True):
+    """A page of the parts that an object was uploaded in, each with its number and size in bytes."""
+
+    count: int
+    part_number_marker: int
+    max_parts: int
+    parts: list[tuple[int, int]]
+    next_part_number_marker: int | None = None
+
+
+class ObjectAttributes(msgspec.Struct, frozen=True):
+    """What was asked for of an object's attributes; None for what was not, or is not there."""
+
+    etag: str | None = None
+    checksum: Checksum | None = None
+    parts: AttributeParts | None = None
+    storage_class: str | None = None
+    size_bytes: int | None = None
+
+
 class CompletePart(msgspec.Struct, frozen=True):
     number: int
     etag: str

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from impl.api.s3.checksums import Algorithm, Checksum, ChecksumType
 from impl.api.s3.shapes import (
+    AttributeParts,
     BucketEntry,
     CannedAcl,
     CompletedUpload,
@@ -25,6 +26,7 @@ from impl.api.s3.shapes import (
     ListedVersions,
     NewUpload,
     NotDeleted,
+    ObjectAttributes,
     ObjectEntry,
     Owner,
     PartEntry,
@@ -154,6 +156,30 @@ def list_parts(listed: ListedParts) -> bytes:
         _flag("IsTruncated", following is not None),
         _checksum_kind(listed.checksum_algorithm, listed.checksum_type),
         *map(_part, listed.parts),
+    )
+
+
+def object_attributes(told: ObjectAttributes) -> bytes:
+    """Here, and only here, S3 writes an etag without quotes."""
+    checksum = told.checksum
+    return _document(
+        "GetObjectAttributesResponse",
+        _text("ETag", told.etag),
+        f"<Checksum>{_checksum(checksum)}{_text('ChecksumType', checksum.type)}</Checksum>" if checksum else "",
+        _attribute_parts(told.parts) if told.parts else "",
+        _text("StorageClass", told.storage_class),
+        "" if told.size_bytes is None else f"<ObjectSize>{told.size_bytes}</ObjectSize>",
+    )
+
+
+def _attribute_parts(parts: AttributeParts) -> str:
+    following = parts.next_part_number_marker
+    listed = (f"<Part><PartNumber>{number}</PartNumber><Size>{size}</Size></Part>" for number, size in parts.parts)
+    return (
+        f"<ObjectParts>{_flag('IsTruncated', following is not None)}<MaxParts>{parts.max_parts}</MaxParts>"
+        f"{'' if following is None else f'<NextPartNumberMarker>{following}</NextPartNumberMarker>'}"
+        f"<PartNumberMarker>{parts.part_number_marker}</PartNumberMarker>{''.join(listed)}"
+        f"<PartsCount>{parts.count}</PartsCount></ObjectParts>"
     )
 
 
