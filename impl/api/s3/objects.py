@@ -10,7 +10,7 @@ from impl.api import conditions
 from impl.api.http.body import BodyStream
 from impl.api.http.exchange import Answer, HeaderPairs
 from impl.api.node_face import ObjectNode, Written
-from impl.api.s3 import metadata, shapes, versions, xml, xml_requests
+from impl.api.s3 import documents, metadata, shapes, versions, xml, xml_requests
 from impl.api.s3.actions import action_on
 from impl.api.s3.auth import Payload, PayloadKind
 from impl.api.s3.bodies import CheckedBody
@@ -141,7 +141,7 @@ class Objects:
 
     async def delete_many(self, call: Call) -> Answer:
         """DeleteObjects: each key by itself, and one answer for all."""
-        asked = xml_requests.delete(await call.document())
+        asked = await documents.read(call, xml_requests.delete)
         turns = asyncio.Semaphore(DELETES_AT_ONCE_MAX)
 
         async def one(place: int, target: DeleteTarget) -> Deleted | NotDeleted:
