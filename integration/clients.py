@@ -9,6 +9,7 @@ suite.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -45,17 +46,21 @@ AWKWARD = (
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much a job is: files in a tree, bytes of the large object, reads at random, races and racers in each."""
+    """How much a job is: files in a tree, bytes of the large object, reads at random, races and racers in each.
+
+    Where nodes are killed, one is killed in `every_job`, or in the first of a test, and is dead for its others.
+    """
 
     files: int
     large_bytes: int
     reads: int
     races: int
     racers: int
+    every_job: bool
 
 
-COMPACT = Sizes(files=60, large_bytes=24 * MIB + 17, reads=24, races=3, racers=6)
-FULL = Sizes(files=2000, large_bytes=1024 * MIB, reads=500, races=25, racers=12)
+COMPACT = Sizes(files=60, large_bytes=24 * MIB + 17, reads=24, races=3, racers=6, every_job=False)
+FULL = Sizes(files=2000, large_bytes=1024 * MIB, reads=500, races=25, racers=12, every_job=True)
 SIZES = {"compact": COMPACT, "full": FULL}[os.environ.get("CLIENT_JOBS", "compact")]
 
 
@@ -71,6 +76,8 @@ class Place:
     dead: list[str] = field(default_factory=list)
     spared: list[str] = field(default_factory=list)
     """URLs of the nodes that this job will not lose, besides the one that `midway` gave."""
+    held: dict[str, frozenset[str]] = field(default_factory=dict)
+    """The keys of each bucket that the dead have yet to tell."""
 
     def __str__(self) -> str:
         return f"{len(self.nodes.names)} nodes, one killed" if self.kills else "one node"
@@ -94,10 +101,12 @@ class Place:
     @contextmanager
     def midway(self, bucket: str, keys: Iterable[str], after_bytes: int) -> Iterator[str]:
         """The URL to do a job at. If this place kills: the node that most of the keys prefer, by SIGKILL, when
-        `after_bytes` have passed; and the URL is of another node, as clients know one. It is dead until `holds`.
+        `after_bytes` have passed; and the URL is of another node, as clients know one. It is dead until `revive`.
         """
-        if not self.kills:
-            yield self.url(self.nodes.names[0])
+        if SIZES.every_job:
+            self.revive()
+        if not self.kills or self.dead:
+            yield self.urls[0]
             return
         sample = list(keys)[:: max(1, len(list(keys)) // 50)]
         preferred = Counter(self.nodes.replicas(f"{bucket}/{key}")[0] for key in sample)
@@ -118,21 +127,22 @@ class Place:
         self.dead.append(node)
 
     def holds(self, bucket: str, expected: Mapping[str, str]) -> None:
-        """The bucket holds these keys with these MD5s and no others: by its lists through every node, also those that
-        were dead, and by the bytes that a node sends which lived throughout.
+        """The bucket holds these keys with these MD5s and no others: by its lists through every node (through one that
+        is dead once it is back), and by the bytes that a node sends which lived throughout.
         """
         for node in self.living:
             assert_same(listed(self.client(node), bucket), expected.keys())
         assert_same(digests(self.client(), bucket), expected)
-        self.revive()
-        for node in self.nodes.names:
-            assert_same(listed(self.client(node), bucket), expected.keys())
+        self.held[bucket] = frozenset(expected)
 
     def revive(self) -> None:
-        """Start again whoever is dead."""
+        """Start again whoever is dead, and see that it tells what it has missed."""
         if self.dead:
             self.nodes.start(*self.dead)
+            for node, (bucket, keys) in itertools.product(self.dead, self.held.items()):
+                assert_same(listed(self.client(node), bucket), keys)
             self.dead.clear()
+        self.held.clear()
 
     @contextmanager
     def figure(self, client: str, what: str, size_bytes: int, objects: int = 1) -> Iterator[None]:
@@ -161,9 +171,10 @@ def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def place(started: Place) -> Iterator[Place]:
-    """Everybody lives when a test begins."""
+    """Everybody lives when a test begins, and after it."""
     started.revive()
     yield started
+    started.revive()
 
 
 @pytest.fixture

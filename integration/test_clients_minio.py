@@ -50,7 +50,6 @@ def test_a_large_object_goes_up_in_parts_comes_down_and_is_read_at_random(
     with place.midway(bucket, [key], large_bytes // 2) as url, place.figure("minio", "large down", large_bytes):
         library("minio.large_down", url=url, path=str(tmp_path / "down"), **named)
     assert md5_of(tmp_path / "down") == md5
-    place.revive()
     pieces = spans(large_bytes, SIZES.reads)
     asked = sum(length for _, length in pieces)
     with place.midway(bucket, [key], asked // 2) as url, place.figure("minio", "reads at random", asked, len(pieces)):

@@ -50,7 +50,6 @@ def test_a_large_stream_goes_up_in_parts_with_checksums_comes_down_and_is_read_a
     with place.midway(bucket, [key], large_bytes // 2) as url, place.figure("obstore", "large down", large_bytes):
         library("obstore.large_down", url=url, path=str(tmp_path / "down"), **named)
     assert md5_of(tmp_path / "down") == md5
-    place.revive()
     pieces = spans(large_bytes, SIZES.reads)
     asked = sum(length for _, length in pieces)
     with place.midway(bucket, [key], asked // 2) as url, place.figure("obstore", "reads at random", asked, len(pieces)):

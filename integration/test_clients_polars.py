@@ -24,16 +24,14 @@ def test_a_large_frame_is_written_in_parts_and_read_whole_and_by_a_filter(place:
         place.figure("polars", "write_parquet", SIZES.large_bytes),
     ):
         library("polars.write", url=url, **named)
-    place.revive()
     with (
         place.midway(bucket, [key], SIZES.large_bytes // 2) as url,
         place.figure("polars", "read_parquet", SIZES.large_bytes),
     ):
         assert library("polars.read", url=url, **named)
-    place.revive()
-    for node in place.nodes.names:
-        low = rows // 2
-        assert library("polars.some", url=place.url(node), low=low, high=low + rows // 200, **named)
+    low = rows // 2
+    seen = library("polars.some", urls=place.urls, low=low, high=low + rows // 200, **named)
+    assert seen == [True] * len(place.urls)
 
 
 @on_one_node
@@ -44,7 +42,7 @@ def test_a_filter_reads_only_the_groups_of_rows_that_it_may_leave(place: Place, 
     passed = {}
     for what, low, high in (("few", 500_000, 502_000), ("all", 0, rows)):
         counting = Tripwire(place.nodes.ports["n1"], 1, lambda: None)
-        assert library("polars.some", url=f"http://127.0.0.1:{counting.port}", low=low, high=high, **named)
+        assert library("polars.some", urls=[f"http://127.0.0.1:{counting.port}"], low=low, high=high, **named) == [True]
         counting.close()
         passed[what] = counting.beyond_bytes
     assert passed["all"] > rows * ROW_BYTES > 8 * passed["few"]

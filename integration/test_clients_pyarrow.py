@@ -45,7 +45,6 @@ def test_a_large_stream_goes_up_in_parts_comes_down_and_is_read_at_random(
     with place.midway(bucket, [key], large_bytes // 2) as url, place.figure("pyarrow", "large down", large_bytes):
         library("pyarrow.large_down", url=url, path=str(tmp_path / "down"), **named)
     assert md5_of(tmp_path / "down") == md5
-    place.revive()
     pieces = spans(large_bytes, SIZES.reads)
     asked = sum(length for _, length in pieces)
     with place.midway(bucket, [key], asked // 2) as url, place.figure("pyarrow", "reads at random", asked, len(pieces)):

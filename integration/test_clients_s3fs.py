@@ -47,13 +47,11 @@ def test_a_large_file_is_written_in_parts_and_read_in_turn_and_at_random(
     with place.midway(bucket, [key], large_bytes // 2) as url, place.figure("s3fs", "large down", large_bytes):
         library("s3fs.large_down", url=url, path=str(tmp_path / "down"), **named)
     assert md5_of(tmp_path / "down") == md5
-    place.revive()
     pieces = spans(large_bytes, SIZES.reads)
     asked = sum(length for _, length in pieces)
     with place.midway(bucket, [key], asked // 2) as url, place.figure("s3fs", "reads at random", asked, len(pieces)):
-        found = library("s3fs.reads", url=url, spans=pieces, cache="none", **named)
+        found = library("s3fs.reads", url=url, spans=pieces, **named)
     assert found == md5s_of(tmp_path / "up", pieces)
-    assert library("s3fs.reads", url=place.urls[0], spans=pieces[:24], cache="readahead", **named) == found[:24]
 
 
 @on_one_node

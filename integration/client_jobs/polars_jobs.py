@@ -39,11 +39,13 @@ def read(url: str, bucket: str, rows: int) -> bool:
     return pl.read_parquet(f"s3://{bucket}/one.parquet", storage_options=options(url)).equals(frame(rows))
 
 
-def some(url: str, bucket: str, rows: int, low: int, high: int) -> bool:
-    """Read what a filter leaves, lazily; is it the same?"""
-    lazy = pl.scan_parquet(f"s3://{bucket}/one.parquet", storage_options=options(url))
-    found = lazy.filter(pl.col("number").is_between(low, high)).select("hash").collect()
-    return found.equals(frame(rows).filter(pl.col("number").is_between(low, high)).select("hash"))
+def some(urls: list[str], bucket: str, rows: int, low: int, high: int) -> list[bool]:
+    """Read what a filter leaves, lazily, at each URL; is it the same?"""
+    expected = frame(rows).filter(pl.col("number").is_between(low, high)).select("hash")
+    lazy = [pl.scan_parquet(f"s3://{bucket}/one.parquet", storage_options=options(url)) for url in urls]
+    return [
+        one.filter(pl.col("number").is_between(low, high)).select("hash").collect().equals(expected) for one in lazy
+    ]
 
 
 def partitions(url: str, bucket: str, rows: int) -> dict[str, Any]:

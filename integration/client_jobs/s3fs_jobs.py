@@ -42,14 +42,18 @@ def large_down(url: str, bucket: str, key: str, path: str) -> None:
             here.write(piece)
 
 
-def reads(url: str, bucket: str, key: str, spans: list[tuple[int, int]], cache: str) -> list[str]:
-    """The MD5s of pieces (start, length) of an open file, sought out one after another; with fsspec's `cache`."""
-    with client(url).open(f"{bucket}/{key}", "rb", block_size=MIB, cache_type=cache) as there:
-        found = []
-        for start, length in spans:
-            there.seek(start)
-            found.append(md5(there.read(length)))
-        return found
+def reads(url: str, bucket: str, key: str, spans: list[tuple[int, int]]) -> list[str]:
+    """The MD5s of pieces (start, length) of an open file, one after another; of every fourth by reading ahead."""
+    there, found = client(url), []
+    with (
+        there.open(f"{bucket}/{key}", "rb", cache_type="none") as exact,
+        there.open(f"{bucket}/{key}", "rb", block_size=MIB, cache_type="readahead") as ahead,
+    ):
+        for number, (start, length) in enumerate(spans):
+            file = exact if number % 4 else ahead
+            file.seek(start)
+            found.append(md5(file.read(length)))
+    return found
 
 
 def files(url: str, bucket: str, path: str) -> dict[str, Any]:
