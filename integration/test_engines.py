@@ -10,6 +10,7 @@ through the other nodes, and through the killed one when it is back, all that wa
 
 import json
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,41 @@ def test_icechunk_commits_that_race_are_all_there_or_refused(place: Place, bucke
     assert tidied["after"] == {"history": history[:1], "md5": done["md5"], "tags": ["kept"]}
     assert tidied["deleted"] > len(commits), "neither the past nor what was refused was deleted"
     nodes_agree(place, bucket)
+
+
+# -- delta-rs: tables with a log
+
+
+def test_deltalake_processes_that_append_through_several_nodes_lose_no_row_and_no_version(
+    place: Place, bucket: str
+) -> None:
+    turns, count, uri = SIZES.races, 5000, f"s3://{bucket}/table"
+    names = [f"{writer}.{turn}" for writer in range(2) for turn in range(turns)]
+    log = [f"table/_delta_log/{version:020}.json" for version in range(len(names) + 1)]
+    engine("deltalake.make", url=place.urls[0], uri=uri)
+    with (
+        place.midway(bucket, log, 30_000) as url,
+        place.figure("deltalake", "appends", 0, len(names)),
+        ThreadPoolExecutor(2) as processes,
+    ):
+        appends = [
+            processes.submit(engine, "deltalake.append", url=there, uri=uri, writer=writer, turns=turns, count=count)
+            for writer, there in enumerate((url, (place.spared or [url])[0]))
+        ]
+        for versions in (append.result() for append in appends):
+            assert versions == sorted(set(versions)), "a writer went back in time"
+    if place.kills:
+        assert engine("deltalake.read", url=place.urls[0], uri=uri)["commits"] == dict.fromkeys(names, count)
+    altered = engine("deltalake.alter", url=revived(place), uri=uri)
+
+    assert altered["before"] == {
+        "history": list(range(len(log))),
+        "commits": dict.fromkeys(names, count),
+        "past": [count * commits for commits in range(len(log))],
+    }
+    del names[turns]
+    assert altered["after"] == dict.fromkeys(names, count) | {"0.0": count - 10, "99.0": 10}
+    left = nodes_agree(place, bucket)
+    assert {f"s3://{bucket}/{key}" for key in left if "/_delta_log/" not in key} == set(altered["files"])
+    numbers = sorted(key for key in left if key.endswith(".json"))
+    assert numbers == [f"table/_delta_log/{version:020}.json" for version in range(len(numbers))], "the log has a gap"
