@@ -25,8 +25,8 @@ from impl.api.s3.bucket import Bucket, of_head, path_of
 from impl.api.s3.call import object_path
 from impl.api.s3.errors import BucketNotEmpty, NoSuchBucket, OperationAborted
 from impl.errors import AmberioError, OutcomeUnknown
-from impl.model import Head, Stored
-from impl.protocol.change import Condition
+from impl.model import NULL_VERSION, Head, Stored
+from impl.protocol.change import NO_CONDITION, Condition
 
 DELETING: Final = "deleting"
 """The attribute that marks a bucket which somebody is about to delete."""
@@ -87,7 +87,7 @@ class BucketGuard:
         try:
             stands = await self._stands(bucket.name, token)
             if stands is None:
-                condition = Condition("generation_is", generation=written.generation)
+                condition = _still_there(written)
                 await self._node.delete(path, condition=condition, write_id=None, version=written.version)
         except OutcomeUnknown:
             raise
@@ -123,6 +123,13 @@ class BucketGuard:
             attributes=(*kept, (DELETING, "1")) if marked else kept,
         )
         return written.outcome != "refused"
+
+
+def _still_there(written: Made) -> Condition:
+    """On what to take a write back: a version of its own is nobody else's, the null version may be by now."""
+    if written.version != NULL_VERSION:
+        return NO_CONDITION
+    return Condition("generation_is", generation=written.generation)
 
 
 def is_marked(bucket: Head) -> bool:

@@ -21,6 +21,9 @@ KNOWN = NoSuchBucket | BucketNotEmpty | OperationAborted | OutcomeUnknown
 OVERWRITTEN = [6, 6, 11, 5, 6, 7, 4, 1, 1, 1, 0, 1, 6, 8, 11, 1, 2, 2, 6, 4, 2, 9, 2, 11]
 """One write finds its bucket made again, after another one, which found none, has overwritten it (TLC found it)."""
 
+BOTH_GONE = [6, 10, 2, 2, 8, 3, 0, 3, 8, 8, 3]
+"""Two write versions of one key, and neither finds its bucket: each takes back its own."""
+
 
 class _Written(msgspec.Struct, frozen=True):
     outcome: str
@@ -67,26 +70,45 @@ class Registers:
 
     async def list(self, prefix: str, limit: int, after: str | None, include_deleted: bool, with_older: bool) -> _Page:
         await self._turn()
-        live = [(path, head) for path, head in sorted(self.heads.items()) if not head.deleted]
+        live = [(path, head) for path, head in sorted(self.heads.items()) if versions_of(head)]
         return _Page([item for item in live if item[0].startswith(prefix)][:limit])
 
     async def write(
-        self, path: str, stored: Stored, *, condition: Condition, attributes: Any = (), **_: Any
+        self,
+        path: str,
+        stored: Stored,
+        *,
+        condition: Condition,
+        attributes: Any = (),
+        versioned: bool = False,
+        **_: Any,
     ) -> _Written:
         await self._turn()
-        return self._apply(path, "put", condition, stored.etag, attributes)
+        return self._apply(
+            path, Change("put", None, condition, stored.etag, body=b"", attributes=attributes, versioned=versioned)
+        )
 
-    async def delete(self, path: str, *, condition: Condition, write_id: str | None, **_: Any) -> _Written:
+    async def delete(self, path: str, *, condition: Condition, write_id: str | None, version: int = 0) -> _Written:
         await self._turn()
-        return self._apply(path, "delete", condition, None, ())
+        return self._apply(path, Change("delete", None, condition, version=version))
 
-    def _apply(self, path: str, operation: Any, condition: Condition, etag: str | None, attributes: Any) -> _Written:
+    def _apply(self, path: str, change: Change) -> _Written:
         self._writes += 1
-        change = Change(operation, f"w{self._writes}", condition, etag, body=b"", attributes=attributes)
-        result = apply(change, self.heads.get(path))
+        result = apply(msgspec.structs.replace(change, write_id=f"w{self._writes}"), self.heads.get(path))
         if result.head is not None:
             self.heads[path] = result.head
-        return _Written(result.outcome, result.head.generation if result.head else 0)
+        applied = result.applied
+        return _Written(result.outcome, result.head.generation if result.head else 0, None, _version(applied))
+
+
+def _version(applied: Any) -> int:
+    return applied.version if applied is not None else 0
+
+
+def versions_of(head: Head) -> set[int]:
+    """The ids of all versions that a head has."""
+    current = set() if head.deleted and not head.marker else {head.version}
+    return current | {version.id for version in head.older}
 
 
 async def create(node: Registers, token: str) -> None:
@@ -97,16 +119,16 @@ async def create(node: Registers, token: str) -> None:
     )
 
 
-async def put(node: Registers, guard: BucketGuard, key: str, token: str) -> str:
-    """What PutObject does; the path once it is acknowledged."""
+async def put(node: Registers, guard: BucketGuard, key: str, token: str, versioned: bool = False) -> tuple[str, int]:
+    """What PutObject does; path and version once it is acknowledged."""
     head = await node.head(registers.path_of(NAME))
     if head is None or head.deleted:
         raise NoSuchBucket()
     bucket = registers.of_head(NAME, head)
     path = f"{NAME}/{key}"
-    written: Any = await node.write(path, Stored(b"", (), 0, token), condition=NO_CONDITION)
+    written: Any = await node.write(path, Stored(b"", (), 0, token), condition=NO_CONDITION, versioned=versioned)
     await guard.settle(bucket, path, written, token)
-    return path
+    return path, written.version
 
 
 Clients = Callable[[Registers, BucketGuard], Sequence[Awaitable[object]]]
@@ -124,28 +146,35 @@ def played(order: list[int], clients: Clients) -> tuple[Registers, list[Any]]:
 
 @settings(max_examples=600, deadline=None)
 @given(
-    st.lists(st.integers(0, 11), max_size=80), st.integers(1, 4), st.integers(1, 2), st.integers(1, 2), st.booleans()
+    st.lists(st.integers(0, 11), max_size=80),
+    st.integers(1, 4),
+    st.integers(1, 2),
+    st.integers(1, 2),
+    st.booleans(),
+    st.booleans(),
 )
-@example(OVERWRITTEN, 2, 1, 1, True)
+@example(OVERWRITTEN, 2, 1, 1, True, False)
+@example(BOTH_GONE, 2, 1, 1, False, True)
 def test_what_was_acknowledged_is_there_and_its_bucket_too(
-    order: list[int], writers: int, keys: int, deleters: int, again: bool
+    order: list[int], writers: int, keys: int, deleters: int, again: bool, versioned: bool
 ) -> None:
     def clients(node: Registers, guard: BucketGuard) -> Sequence[Awaitable[object]]:
-        started: list[Awaitable[object]] = [put(node, guard, f"k{at % keys}", f"put{at}") for at in range(writers)]
+        started: list[Awaitable[object]] = [
+            put(node, guard, f"k{at % keys}", f"put{at}", versioned) for at in range(writers)
+        ]
         started += [guard.delete(NAME, f"delete{at}") for at in range(deleters)]
         return [*started, create(node, "second")] if again else started
 
     node, results = played(list(order), clients)
     for result in results:
-        assert result is None or isinstance(result, str | KNOWN), result
-    acknowledged = {result for result in results if isinstance(result, str)}
-    bucket = node.heads[registers.path_of(NAME)]
-    for path in acknowledged:
-        assert not node.heads[path].deleted
-        assert not bucket.deleted
-    objects = {path for path, head in node.heads.items() if path.startswith(NAME) and not head.deleted}
+        assert result is None or isinstance(result, tuple | KNOWN), result
+    acknowledged = {result for result in results if isinstance(result, tuple)}
+    there = {
+        (path, version) for path, head in node.heads.items() if path.startswith(NAME) for version in versions_of(head)
+    }
     in_doubt = any(isinstance(result, OutcomeUnknown) for result in results)
-    assert objects >= acknowledged if in_doubt else objects == acknowledged
+    assert there >= acknowledged if in_doubt else there == acknowledged
+    assert not (acknowledged and node.heads[registers.path_of(NAME)].deleted)
 
 
 def test_a_mark_whose_maker_crashed_is_taken_away_by_the_next_write() -> None:
