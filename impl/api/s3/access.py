@@ -83,6 +83,7 @@ ACTIONS: Final[dict[Place, str]] = {
     ("GET", "object", "uploadId"): "s3:ListMultipartUploadParts",
     ("DELETE", "object", "uploadId"): "s3:AbortMultipartUpload",
 }
+_ATTRIBUTES: Final = ("GET", "object", "attributes")
 _READS: Final = frozenset({("GET", "object", ""), ("HEAD", "object", "")})
 _COPIES: Final = frozenset({("PUT", "object", ""), ("PUT", "object", "uploadId")})
 _CONDITIONAL: Final = frozenset({("PUT", "object", ""), ("POST", "object", "uploadId")})
@@ -174,6 +175,8 @@ def _needs(call: Call, place: Place, action: str) -> Sequence[tuple[str, str | N
     """The permissions that a request needs in its own bucket, each with the version that it is for."""
     version = call.arguments.get("versionId") if call.target.key is not None else None
     needs = [(action_on(action, version), version)]
+    if place == _ATTRIBUTES:
+        needs.append((action_on("s3:GetObject", version), version))
     if place in _CONDITIONAL and "if-match" in call.headers:
         needs.append(("s3:GetObject", None))  # what is refused tells of the object's etag
     if place in _NEW_OBJECTS and "x-amz-acl" in call.headers:
