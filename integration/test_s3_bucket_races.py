@@ -15,7 +15,7 @@ import pytest
 from integration.s3_cluster import S3Nodes, refused
 from integration.s3_fixtures import bucket, everywhere, nodes, s3  # noqa: F401
 
-ROUNDS = 40
+ROUNDS = 16
 BODY = b"acknowledged"
 _names = (f"race-{number}" for number in itertools.count(1))
 
@@ -80,6 +80,37 @@ def _write(way: str, client: Any, bucket: str, key: str, source: str) -> Callabl
     etag = client.upload_part(**named, PartNumber=1, Body=BODY)["ETag"]
     parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
     return lambda: client.complete_multipart_upload(**named, MultipartUpload=parts)
+
+
+@pytest.mark.parametrize("way", ["version", "marker"])
+def test_a_version_beside_delete_bucket_is_there_or_was_refused(nodes: S3Nodes, s3: Any, way: str) -> None:
+    clients = everywhere(nodes)
+    for round_number in range(ROUNDS):
+        name = next(_names)
+        s3.create_bucket(Bucket=name)
+        s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        answers: list[str] = []
+        writers = [clients[(round_number + at) % len(clients)] for at in range(2)]
+        calls = [partial(_make_version, way, writer, name, answers) for writer in writers]
+        deleter = clients[(round_number + 2) % len(clients)]
+        codes = at_once(*calls, partial(_delete, deleter, name, after=round_number % 4))
+        assert set(codes) <= {"", "404", "NoSuchBucket", "BucketNotEmpty"}, codes
+        assert len(answers) == codes[:2].count("")
+        if not codes[2]:
+            assert not answers, f"round {round_number}: {codes}"
+            clients[-1].create_bucket(Bucket=name)
+        for client in clients:
+            listed = client.list_object_versions(Bucket=name)
+            there = listed.get("Versions", []) + listed.get("DeleteMarkers", [])
+            assert sorted(entry["VersionId"] for entry in there) == sorted(answers)
+
+
+def _make_version(way: str, client: Any, bucket: str, answers: list[str]) -> None:
+    """Make a version, or a delete marker, of the one key; its id goes to `answers` once it is acknowledged."""
+    if way == "version":
+        answers.append(client.put_object(Bucket=bucket, Key="k", Body=BODY)["VersionId"])
+    else:
+        answers.append(client.delete_object(Bucket=bucket, Key="k")["VersionId"])
 
 
 def test_of_two_that_delete_a_bucket_at_once_one_does(nodes: S3Nodes, s3: Any) -> None:
