@@ -53,6 +53,16 @@ def nodes_agree(place: Place, bucket: str) -> set[str]:
     return first
 
 
+def at_once(job: str, urls: list[str], each: list[dict[str, Any]], **arguments: Any) -> list[Any]:
+    """Do a job in several processes at once, through these nodes by turns; `each` is what differs."""
+    with ThreadPoolExecutor(len(each)) as processes:
+        jobs = [
+            processes.submit(engine, job, url=urls[number % len(urls)], **arguments, **its)
+            for number, its in enumerate(each)
+        ]
+        return [job.result() for job in jobs]
+
+
 def revived(place: Place) -> str:
     """The URL of the node that was killed, started again; on one node, its URL."""
     node = (place.dead or place.living)[0]
@@ -134,16 +144,9 @@ def test_deltalake_processes_that_append_through_several_nodes_lose_no_row_and_n
     names = [f"{writer}.{turn}" for writer in range(2) for turn in range(turns)]
     log = [f"table/_delta_log/{version:020}.json" for version in range(len(names) + 1)]
     engine("deltalake.make", url=place.urls[0], uri=uri)
-    with (
-        place.midway(bucket, log, 30_000) as url,
-        place.figure("deltalake", "appends", 0, len(names)),
-        ThreadPoolExecutor(2) as processes,
-    ):
-        appends = [
-            processes.submit(engine, "deltalake.append", url=there, uri=uri, writer=writer, turns=turns, count=count)
-            for writer, there in enumerate((url, (place.spared or [url])[0]))
-        ]
-        for versions in (append.result() for append in appends):
+    with place.midway(bucket, log, 30_000) as url, place.figure("deltalake", "appends", 0, len(names)):
+        writers = [{"writer": number, "turns": turns, "count": count} for number in range(2)]
+        for versions in at_once("deltalake.append", [url, *place.spared], writers, uri=uri):
             assert versions == sorted(set(versions)), "a writer went back in time"
     if place.kills:
         assert engine("deltalake.read", url=place.urls[0], uri=uri)["commits"] == dict.fromkeys(names, count)
@@ -160,3 +163,39 @@ def test_deltalake_processes_that_append_through_several_nodes_lose_no_row_and_n
     assert {f"s3://{bucket}/{key}" for key in left if "/_delta_log/" not in key} == set(altered["files"])
     numbers = sorted(key for key in left if key.endswith(".json"))
     assert numbers == [f"table/_delta_log/{version:020}.json" for version in range(len(numbers))], "the log has a gap"
+
+
+# -- Lance: columns with versions and indices
+
+
+def test_lance_versions_that_processes_race_for_are_each_one_commit_and_find_what_they_index(
+    place: Place, bucket: str
+) -> None:
+    turns, count, uri, other = SIZES.races, 1000, f"s3://{bucket}/rows", 10**6
+    commits = 2 * turns
+    manifests = [f"rows/_versions/{2**64 - 1 - version:020}.manifest" for version in range(commits + 2)]
+    engine("lance.make", url=place.urls[0], uri=uri)
+    with place.midway(bucket, manifests, 80_000) as url, place.figure("lance", "appends", 0, commits):
+        writers = [{"first": first, "turns": turns, "count": count} for first in (0, other)]
+        seen = at_once("lance.append", [url, *place.spared], writers, uri=uri)
+    assert sorted(version for versions in seen for version in versions) == list(range(2, commits + 2))
+    if place.kills:
+        assert engine("lance.read", url=place.urls[0], uri=uri)["versions"] == list(range(1, commits + 2))
+    sought = [7, 150, count - 1, other]
+    altered = engine("lance.alter", url=revived(place), uri=uri, sought=sought)
+
+    numbers = {first + number for first in (0, other) for number in range(turns * count)}
+    assert altered["before"] == {
+        "versions": list(range(1, commits + 2)),
+        "past": [count * commit for commit in range(commits + 1)],
+        "sums": {"new": [len(numbers), sum(numbers)]},
+    }
+    updated = set(range(100)) - {50}
+    new = (numbers | {10**9}) - updated - set(range(100, 200))
+    after = altered["after"]
+    assert after["sums"] == {"updated": [len(updated), sum(updated)], "new": [len(new), sum(new)]}
+    assert len(after["versions"]) == 1 and altered["removed"] > commits
+    assert altered["indexed"] == ["number_idx", "vector_idx"] and altered["found"] == len(sought) - 1
+    nearest = zip(altered["nearest"], sought, strict=True)
+    assert [number for near, number in nearest if near != number] == [150], "only what was deleted may be another's"
+    nodes_agree(place, bucket)
