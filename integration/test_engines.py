@@ -8,6 +8,7 @@ through the other nodes, and through the killed one when it is back, all that wa
 
 # ruff: noqa: F811 - fixtures are imported, and asked for by name
 
+import hashlib
 import json
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -31,17 +32,17 @@ WRITERS = 4
 EACH = 8
 
 
-def engine(job: str, home: Path | None = None, **arguments: Any) -> Any:
+def engine(job: str, **arguments: Any) -> Any:
     """Do a job of integration/client_jobs, as `<engine>.<function>`, in a process that has the engines.
 
-    Arguments and result are JSON. `home` is its working directory; without one it gets a directory of its own.
+    Arguments and result are JSON. Its working directory is its own, and empty: all that one process tells another goes
+    through the bucket.
     """
     name, function = job.split(".")
+    python = installed() / "engines/bin/python"
     script = ROOT / "integration/client_jobs" / f"{name}_jobs.py"
-    with tempfile.TemporaryDirectory() as own:
-        there = home or Path(own)
-        python = installed() / "engines/bin/python"
-        said = run(python, script, function, json.dumps(arguments), env={"HOME": str(there)}, cwd=there)
+    with tempfile.TemporaryDirectory() as home:
+        said = run(python, script, function, json.dumps(arguments), env={"HOME": home}, cwd=Path(home))
     return json.loads(said.splitlines()[-1])
 
 
@@ -198,4 +199,30 @@ def test_lance_versions_that_processes_race_for_are_each_one_commit_and_find_wha
     assert altered["indexed"] == ["number_idx", "vector_idx"] and altered["found"] == len(sought) - 1
     nearest = zip(altered["nearest"], sought, strict=True)
     assert [number for near, number in nearest if near != number] == [150], "only what was deleted may be another's"
+    nodes_agree(place, bucket)
+
+
+# -- Databend: a column store
+
+
+def test_databend_attaches_a_table_that_it_has_never_seen_by_its_objects_alone(place: Place, bucket: str) -> None:
+    """Their names are random: so no node is preferred by most."""
+    batches, batch, location = SIZES.races, 50_000, f"s3://{bucket}/lake/"
+    with (
+        place.midway(bucket, ["lake/"], 2_000_000) as url,
+        place.figure("databend", "write", 64 * batch * batches, batches),
+    ):
+        written = engine("databend.write", url=url, location=location, batches=batches)
+    rows, deleted = batches * batch, 2000
+    inserts, after = [batch * (number + 1) for number in range(batches)], [rows, rows - deleted, rows - deleted]
+    assert written["snapshots"] == [*inserts, *after]
+    updated, new = range(1000), range(1000 + deleted, rows)
+    assert written["holds"] == {
+        "states": {"updated": [len(updated), sum(updated)], "new": [len(new), sum(new)]},
+        "few": [[number, hashlib.sha256(b"%d" % number).hexdigest()] for number in range(0, rows, 9973)],
+    }
+    where = f"{location}{written['within']}/"
+    if place.kills:
+        assert engine("databend.attach", url=place.urls[0], location=where) == written["holds"]
+    assert engine("databend.attach", url=revived(place), location=where) == written["holds"]
     nodes_agree(place, bucket)
