@@ -4,6 +4,7 @@
 
 import base64
 import hashlib
+import json
 import zlib
 from typing import Any
 
@@ -79,3 +80,24 @@ def test_what_cannot_be_told_is_refused(nodes: S3Nodes, s3: Any, bucket: str) ->
         nodes.client(key="AKIABOB").get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=ALL)
     with refused("InvalidArgument", 400):
         s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=ALL, PartNumberMarker=-1)
+
+
+def test_who_may_not_read_an_object_is_not_told_its_attributes(nodes: S3Nodes, s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"body")
+    bob = nodes.client(key="AKIABOB")
+    for actions, is_allowed in (
+        (["s3:GetObjectAttributes"], False),
+        (["s3:GetObjectAttributes", "s3:GetObject"], True),
+    ):
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"AWS": "AKIABOB"},
+            "Action": actions,
+            "Resource": f"arn:aws:s3:::{bucket}/*",
+        }
+        s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": statement}))
+        if is_allowed:
+            assert bob.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=["ObjectSize"])["ObjectSize"] == 4
+        else:
+            with refused("AccessDenied", 403):
+                bob.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=["ObjectSize"])

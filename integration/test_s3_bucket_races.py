@@ -125,9 +125,10 @@ def test_of_two_that_delete_a_bucket_at_once_one_does(nodes: S3Nodes, s3: Any) -
 def test_a_bucket_takes_its_uploads_with_it(s3: Any) -> None:
     name = next(_names)
     s3.create_bucket(Bucket=name)
-    named = {"Bucket": name, "Key": "k"}
+    named = {"Bucket": name, "Key": "k" * 1024}
     named["UploadId"] = s3.create_multipart_upload(**named)["UploadId"]
     s3.upload_part(**named, PartNumber=1, Body=BODY)
+    assert [upload["Key"] for upload in s3.list_multipart_uploads(Bucket=name)["Uploads"]] == [named["Key"]]
     s3.delete_bucket(Bucket=name)
     s3.create_bucket(Bucket=name)
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=name)

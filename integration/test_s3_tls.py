@@ -168,6 +168,17 @@ def test_an_error_with_an_unread_body_reaches_a_tls_client(nodes: TlsNodes) -> N
     assert "Traceback" not in nodes.log("n1")
 
 
+def test_nodes_do_not_meet_by_tls(nodes: TlsNodes) -> None:
+    context = ssl.create_default_context(cafile=nodes.files["certificate_file"])
+    with (
+        socket.create_connection(("127.0.0.1", nodes.tls_port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as client,
+    ):
+        client.sendall(b"GET /internal/v1/rpc HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: amberio\r\n\r\n")
+        answer = client.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 400 ") and b"nodes do not meet by TLS" in answer
+
+
 def test_without_tls_the_tls_port_answers_nothing(nodes: TlsNodes) -> None:
     with socket.create_connection(("127.0.0.1", nodes.tls_port), timeout=10) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")

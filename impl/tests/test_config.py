@@ -145,6 +145,11 @@ def test_every_fault_is_named_at_once_one_a_line(tmp_path: Path) -> None:
         (tree(1, archive={"mode": "write_back"}), "archive.mode is write_back: this is not there yet; use none"),
         (tree(1, init_scan={"enabled": True}), "init_scan.enabled is true: importing a bucket is not there yet"),
         (tree(1, tls={"certificate_file": "c", "key_file": "k"}), "tls is set: no node of initial_cluster.nodes has a"),
+        (
+            with_nodes(tls_bind_addr="127.0.0.1:8443"),
+            "tls is missing: a node has a tls_bind_addr; give certificate_file",
+        ),
+        (with_nodes(tls_bind_addr="8443"), "nodes[0].tls_bind_addr is 8443: use host:port"),
         (tree(1, tls={"cert": "x"}), "tls.certificate_file is missing"),
         (tree(1, trace={"enabled": True}), "trace.directory is missing: tracing is on; give the directory"),
         (tree(1, logging={"level": "loud"}), "logging.level is 'loud': use debug or info or warning or error"),
