@@ -79,6 +79,11 @@ def of_head(name: str, head: Head) -> Bucket:
     )
 
 
+def creation_id_of(head: Head) -> str:
+    """The creation id of the bucket that a live head tells of; without reading all there is to know of it."""
+    return next(value for name, value in head.attributes if name == _CREATION_ID)
+
+
 def attributes(bucket: Bucket) -> Attributes:
     """What of a bucket is kept in its head's attributes."""
     said: Attributes = (

@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 
 from impl.api.node_face import Made, ObjectNode
-from impl.api.s3.bucket import Bucket, of_head, path_of
+from impl.api.s3.bucket import Bucket, creation_id_of, path_of
 from impl.api.s3.call import object_path
 from impl.api.s3.errors import BucketNotEmpty, NoSuchBucket, OperationAborted
 from impl.errors import AmberioError, OutcomeUnknown
@@ -74,7 +74,7 @@ class BucketGuard:
         of that name.
         """
         head = await self._node.head(path_of(bucket.name))
-        if head is None or head.deleted or not of_head(bucket.name, head).is_same(bucket):
+        if head is None or head.deleted or creation_id_of(head) != bucket.creation_id:
             raise NoSuchBucket(BucketName=bucket.name)
 
     async def settle(self, bucket: Bucket, path: str, written: Made, token: str) -> None:
@@ -95,17 +95,17 @@ class BucketGuard:
             raise OutcomeUnknown(f"written, but it is not known whether the bucket still is there: {error}") from error
         if stands is None:
             raise NoSuchBucket(BucketName=bucket.name)
-        if not stands.is_same(bucket):
+        if stands != bucket.creation_id:
             raise OutcomeUnknown("the bucket was deleted and made again meanwhile; try again")
 
-    async def _stands(self, name: str, token: str) -> Bucket | None:
-        """The bucket, now that nobody may delete it without looking again; None if it is gone."""
+    async def _stands(self, name: str, token: str) -> str | None:
+        """The bucket's creation id, now that nobody may delete it without looking again; None if it is gone."""
         for attempt in range(ATTEMPTS_MAX):
             head = await self._node.head(path_of(name))
             if head is None or head.deleted:
                 return None
             if not is_marked(head) or await self._rewrite(name, head, f"used-{token}-{attempt}", marked=False):
-                return of_head(name, head)
+                return creation_id_of(head)
         raise OutcomeUnknown("written, but the bucket was marked for deletion again and again; try again")
 
     async def _rewrite(self, bucket: str, head: Head, etag: str, *, marked: bool) -> bool:
