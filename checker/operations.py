@@ -15,12 +15,27 @@ from checker.errors import CannotCheck
 HISTORY = "history.ndjson"
 
 
+class ListedVersion(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A version, or a delete marker, as a list has it. Version 0 is the null version."""
+
+    path: str
+    version: int
+    is_latest: bool
+    deleted: bool
+    etag: str | None
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One operation of one client. Generation 0 means: never written. `deleted` is what an `ok` answer saw or left."""
+    """One operation of one client. Generation 0 means: never written. `deleted` is what an `ok` answer saw or left.
+
+    A `mark` leaves a delete marker, a `tag` changes what is said beside the content, a `copy` puts what is at `source`.
+    `of_version` is the version that a get or a delete named, `version` the one that was read or made; `versioned` says
+    that the write makes a version of its own. A list has `paths` with generations, or `listed` paths with etags.
+    """
 
     client: str
     op: int
-    kind: Literal["put", "get", "delete", "list"]
+    kind: Literal["put", "get", "delete", "list", "mark", "tag", "copy", "list_versions"]
     path: str
     invoke_us: int
     return_us: int | None
@@ -35,6 +50,12 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     deleted: bool | None = None
     sha256: str | None = None
     paths: list[tuple[str, int]] | None = None
+    listed: list[tuple[str, str]] | None = None
+    versions: list[ListedVersion] | None = None
+    of_version: int | None = None
+    version: int | None = None
+    versioned: bool = False
+    source: str | None = None
 
     @property
     def id(self) -> str:

@@ -20,16 +20,31 @@ from typing import Final, Literal
 
 import msgspec
 
-Kind = Literal["put", "get", "delete", "list"]
+Kind = Literal["put", "get", "delete", "list", "mark", "tag", "copy", "list_versions"]
+"""`mark` leaves a delete marker; `delete` removes what is there, or one version."""
 Outcome = Literal["ok", "failed", "unknown"]
 FLUSH_LINES: Final = 500
+
+
+class ListedVersion(msgspec.Struct, frozen=True, array_like=True):
+    """A version or a delete marker as a list has it. Version 0 is the one that S3 calls `null`."""
+
+    path: str
+    version: int
+    is_latest: bool
+    deleted: bool
+    etag: str | None
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One line of history.ndjson. Etags are bare; `sha256` and `size_bytes` are of the body written or read.
 
     How it was asked, so that it can be asked again: `tried` are the nodes that a write was sent to, one after the other
-    (`node` is the last); `span` is the first and last byte that a get wanted; `page` how many paths at a time.
+    (`node` is the last); `span` is the first and last byte that a get wanted; `page` how many paths at a time;
+    `of_version` the version that a get or a delete named, and `made_by` the operation that made it, as far as a client
+    was told; `source` the path that a copy was of; `parts` in how many a body was uploaded, 0 for in one piece.
+
+    `version` is the id of the version that was made or read; `versioned` says that a write makes one of its own.
     """
 
     client: str
@@ -54,6 +69,14 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     tried: tuple[str, ...] = ()
     span: tuple[int, int] | None = None
     page: int | None = None
+    of_version: int | None = None
+    made_by: str | None = None
+    version: int | None = None
+    versioned: bool = False
+    source: str | None = None
+    parts: int = 0
+    listed: list[tuple[str, str]] | None = None
+    versions: list[ListedVersion] | None = None
 
 
 class RunClock:

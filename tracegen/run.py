@@ -25,6 +25,7 @@ from tracegen.report import OPERATIONS_MIN, Evidence, RunReport, reasons_against
 from tracegen.scenario import Scenario
 from tracegen.schedule import PlannedFault, plan
 from tracegen.workload.alive import await_answers, write_everywhere
+from tracegen.workload.api import api_of
 from tracegen.workload.client import Client, Shared
 from tracegen.workload.final import read_everything
 from tracegen.workload.mix import Script
@@ -32,7 +33,7 @@ from tracegen.workload.pace import Appointments, Arrivals, Pace, think
 from tracegen.writing import to_toml
 
 TICK_S: Final = 0.5
-_MAY_SAY: Final = {"disk_error": "the disk failed"}
+_MAY_SAY: Final = {"disk_error": ("the disk failed", "<Code>InternalError</Code>")}
 LOAD_GRACE_S: Final = 60.0  # for the operations that run when the load is over; clients bound them themselves
 FOREVER_US: Final = 1 << 62
 
@@ -85,7 +86,9 @@ class _Run:
         self._cluster = cluster
         self._recorder = recorder
         self._say = say
-        self._shared = Shared(seed, scenario.key_prefix, scenario.keys, scenario.workload, cluster, recorder)
+        self._shared = Shared(
+            seed, scenario.key_prefix, scenario.keys, scenario.workload, cluster, recorder, api_of(scenario)
+        )
         self._problems: list[str] = []
         self._seconds: dict[str, float] = {}
         self._striking: dict[str, str] = {}
@@ -96,6 +99,7 @@ class _Run:
         with self._stage("start"):
             self._say(f"starting {len(self._cluster.nodes)} nodes")
             await self._cluster.start()
+            await self._shared.api.begin(self._cluster)
 
     async def load_and_break(self) -> None:
         """Load the cluster while faults come and go; returns when both are over and every fault is healed."""
@@ -172,7 +176,7 @@ class _Run:
 
     def _may_say(self) -> list[str]:
         """What nodes may say, beyond the API, as they are broken so."""
-        return [_MAY_SAY[fault.nemesis] for fault in self._scenario.faults if fault.nemesis in _MAY_SAY]
+        return [says for fault in self._scenario.faults for says in _MAY_SAY.get(fault.nemesis, ())]
 
     async def _load(self) -> None:
         duration_s = self._scenario.duration_s

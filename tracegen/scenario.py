@@ -4,6 +4,7 @@ Scenarios are TOML files in `scenarios/` (or anywhere: a path does as well as a 
 fault schedule is in `schedule.py`; how a workload is drawn is in `workload/mix.py`.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ from tracegen.operations import Listed
 from tracegen.reading import TableReader
 
 SCENARIOS: Final = Path(__file__).parent / "scenarios"
-OPERATIONS: Final = operations.KINDS
+APIS: Final = tuple(operations.KINDS_OF)
+VERSIONING: Final = ("off", "enabled", "suspended")
 SIMULATED_NEMESES: Final = (
     "power_cut",
     "disk_full",
@@ -65,8 +67,11 @@ class Workload:
     A closed loop waits for an answer, thinks (`think_ms` on average) and asks again; an open loop takes arrivals at
     `rate_per_s` over all clients, however slow the answers are. `roam` is the share of operations that a client sends
     to another node than its own. An attempt has `deadline_s`; an unknown outcome is retried `retries` times at most.
+    Clients speak `api`: native, or s3 to one bucket, whose `versioning` is off, enabled or suspended.
     """
 
+    api: str = "native"
+    versioning: str = "off"
     clients_per_node: int = 3
     loop: str = "closed"
     rate_per_s: float = 200.0
@@ -150,6 +155,11 @@ class Scenario:
         """What all keys begin with: its name and a slash, if it says nothing else."""
         return self.prefix or f"{self.name}/"
 
+    @property
+    def bucket(self) -> str:
+        """The bucket that S3 clients use: what stands before the first slash of all keys."""
+        return self.key_prefix.partition("/")[0]
+
 
 def names() -> list[str]:
     """The scenarios that come with the harness, in the order in which they are worth reading."""
@@ -192,6 +202,8 @@ def parse(table: Mapping[str, object], path: Path) -> Scenario:
     reader = TableReader(table, "", faults)
     cluster = _cluster(reader.table("cluster"))
     duration_s = reader.number("duration_s", 10.0, 1.0, DURATION_S_MAX)
+    workload = _workload(reader.table("workload"), is_listed=reader.has("operations"))
+    kinds = operations.KINDS_OF[workload.api]
     scenario = Scenario(
         name=reader.text("name"),
         says=reader.text("says"),
@@ -199,12 +211,15 @@ def parse(table: Mapping[str, object], path: Path) -> Scenario:
         duration_s=duration_s,
         seed=reader.integer("seed", 1, 0, 2**32),
         cluster=cluster,
-        workload=_workload(reader.table("workload"), is_listed=reader.has("operations")),
+        workload=workload,
         faults=tuple(_fault(entry, cluster, duration_s) for entry in reader.tables("faults")),
         path=path,
-        operations=operations.read_all(reader.tables("operations"), cluster.node_ids, duration_s),
+        operations=operations.read_all(reader.tables("operations"), cluster.node_ids, duration_s, kinds),
         prefix=reader.text("prefix", "-") if reader.has("prefix") else "",
     )
+    if workload.api == "s3" and not _BUCKET.fullmatch(scenario.bucket):
+        key = "prefix" if scenario.prefix else "name"
+        reader.fault(key, f"makes {scenario.bucket!r} the bucket", "use 3 to 63 lower-case letters, digits and hyphens")
     reader.finish()
     if faults:
         raise ScenarioError("\n".join(f"{path}: {fault}" for fault in faults))
@@ -223,7 +238,8 @@ def _cluster(reader: TableReader) -> ClusterShape:
     return ClusterShape(nodes, factor, least)
 
 
-_OF_LISTED: Final = ("deadline_s",)
+_OF_LISTED: Final = ("api", "versioning", "deadline_s")
+_BUCKET: Final = re.compile("[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
 def _workload(reader: TableReader, *, is_listed: bool) -> Workload:
@@ -235,7 +251,12 @@ def _workload(reader: TableReader, *, is_listed: bool) -> Workload:
     hot_keys = reader.integer("hot_keys", min(usual.hot_keys, keys), 0, KEYS_MAX)
     if hot_keys > keys:
         reader.fault("hot_keys", f"is {hot_keys}", f"there are {keys} keys: use 0 to {keys}")
+    api = reader.choice("api", usual.api, APIS)
+    if api != "s3" and reader.has("versioning"):
+        reader.fault("versioning", f"does nothing for {api}", 'leave it out; it is for api = "s3"')
     workload = Workload(
+        api=api,
+        versioning=reader.choice("versioning", usual.versioning, VERSIONING),
         clients_per_node=reader.integer("clients_per_node", usual.clients_per_node, 1, 64),
         loop=reader.choice("loop", usual.loop, ("closed", "open")),
         rate_per_s=reader.number("rate_per_s", usual.rate_per_s, 0.1, 100_000),
@@ -246,7 +267,7 @@ def _workload(reader: TableReader, *, is_listed: bool) -> Workload:
         roam=reader.number("roam", usual.roam, 0, 1),
         deadline_s=reader.number("deadline_s", usual.deadline_s, 0.05, 60),
         retries=reader.integer("retries", usual.retries, 0, 10),
-        mix=reader.weights("mix", OPERATIONS, usual.mix),
+        mix=reader.weights("mix", operations.KINDS_OF[api], usual.mix),
         sizes=tuple(_size(entry) for entry in reader.tables("sizes")) or usual.sizes,
     )
     reader.finish()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Final
 
-from tracegen.operations import Listed
+from tracegen.operations import LISTS, Listed
 from tracegen.scenario import NEMESES, ONLY_FOR, ClusterShape, FaultSpec, Scenario, SizeRange, Workload
 
 _ALWAYS: Final = frozenset({"nemesis", "at_s", "for_s", "target", "client", "node", "kind", "key"})
@@ -40,7 +40,7 @@ def _operations(operations: Sequence[Listed]) -> list[str]:
     lines = []
     for operation in operations:
         told = _telling(operation, _USUAL_OPERATION)
-        if operation.kind == "list":
+        if operation.kind in LISTS:
             del told["key"]
         if operation.op != last[operation.client] + 1:
             told["op"] = operation.op
@@ -53,7 +53,7 @@ def _operations(operations: Sequence[Listed]) -> list[str]:
 
 def _workload(scenario: Scenario) -> list[str]:
     load, usual = scenario.workload, Workload()
-    names = ["deadline_s"] if scenario.operations else [each.name for each in fields(Workload)]
+    names = ["api", "versioning", "deadline_s"] if scenario.operations else [each.name for each in fields(Workload)]
     told: dict[str, object] = {}
     for name in names:
         value = getattr(load, name)

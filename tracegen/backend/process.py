@@ -213,6 +213,7 @@ class ProcessCluster:
             "limits": {"drain_s": DRAIN_S, "request_s": REQUEST_S},
             "trace": {"enabled": True, "directory": str(self._places.traces.resolve())},
             "logging": {"format": "json", "level": "info"},
+            "s3": {"anonymous": True},
             "routes": {
                 target: "{}:{}".format(*proxy.address)
                 for (source, target), proxy in self._proxies.items()

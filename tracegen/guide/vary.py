@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from tracegen.operations import KINDS
+from tracegen.operations import KINDS_OF
 from tracegen.scenario import ClusterShape, FaultSpec, Scenario
 from tracegen.swarm.draw import OF_LINKS, OF_NODES, draw_fault, may_both_be
 
@@ -70,21 +70,22 @@ def fewer_keys(chance: random.Random, scenario: Scenario, other: Scenario) -> Sc
 def more_of_some_kinds(chance: random.Random, scenario: Scenario, other: Scenario) -> Scenario:
     """A few kinds of operations more often, whether it had them or not."""
     mix = dict(scenario.workload.mix)
-    for kind in chance.sample(KINDS, KINDS_BOOSTED):
+    for kind in chance.sample(KINDS_OF[scenario.workload.api], KINDS_BOOSTED):
         mix[kind] = round(max(mix.get(kind, 0.0), 1.0) * chance.uniform(2.0, 8.0), 1)
     return _loaded(scenario, mix=mix)
 
 
 def only_some_kinds(chance: random.Random, scenario: Scenario, other: Scenario) -> Scenario:
     """Only a few kinds of operations."""
-    kinds = {"put", *chance.sample(KINDS, chance.randint(1, 5))}
-    return _loaded(scenario, mix={kind: round(chance.uniform(1.0, 6.0), 1) for kind in KINDS if kind in kinds})
+    able = KINDS_OF[scenario.workload.api]
+    kinds = {"put", *chance.sample(able, chance.randint(1, 5))}
+    return _loaded(scenario, mix={kind: round(chance.uniform(1.0, 6.0), 1) for kind in able if kind in kinds})
 
 
 def load_of_the_other(chance: random.Random, scenario: Scenario, other: Scenario) -> Scenario:
     """Its cluster and faults, with the other's operations."""
-    load = scenario.workload
-    return _loaded(scenario, mix=other.workload.mix, sizes=load.sizes)
+    load = other.workload
+    return _loaded(scenario, api=load.api, versioning=load.versioning, mix=load.mix)
 
 
 def other_pace(chance: random.Random, scenario: Scenario, other: Scenario) -> Scenario:

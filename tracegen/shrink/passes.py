@@ -5,7 +5,7 @@ A pass takes a scenario that fails and returns one that does, smaller or the sam
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -161,7 +161,10 @@ def _fewer_names(scenario: Scenario, fails: Fails) -> Scenario:
 
 
 def _renamed_key(scenario: Scenario, key: str, other: str) -> Scenario:
-    operations = (replace(each, key=other) if each.key == key else each for each in scenario.operations)
+    def named(old: str) -> str:
+        return other if old == key else old
+
+    operations = (replace(each, key=named(each.key), source=named(each.source)) for each in scenario.operations)
     return replace(scenario, operations=tuple(operations))
 
 
@@ -169,7 +172,7 @@ def _renamed_client(scenario: Scenario, client: str, other: str) -> Scenario:
     operations = _numbered(scenario.operations, lambda each: "")  # as of one client, so that none is there twice
     return replace(
         scenario,
-        operations=tuple(replace(each, client=other) if each.client == client else each for each in operations),
+        operations=tuple(_of_clients(each, {client: other}) for each in operations),
     )
 
 
@@ -177,7 +180,14 @@ def renamed(scenario: Scenario) -> Scenario:
     """With clients called a, b, c in the order in which they come, and the operations of each counted from 1 on."""
     names = {name: _letter(at) for at, name in enumerate(dict.fromkeys(each.client for each in scenario.operations))}
     operations = _numbered(scenario.operations, lambda each: each.client)
-    return replace(scenario, operations=tuple(replace(each, client=names[each.client]) for each in operations))
+    return replace(scenario, operations=tuple(_of_clients(each, names) for each in operations))
+
+
+def _of_clients(operation: Listed, names: Mapping[str, str]) -> Listed:
+    """The operation with other names for clients, also for the one that made its version."""
+    maker, slash, number = operation.made_by.partition("/")
+    made_by = names.get(maker, maker) + slash + number
+    return replace(operation, client=names.get(operation.client, operation.client), made_by=made_by)
 
 
 def _letter(place: int) -> str:
@@ -185,14 +195,16 @@ def _letter(place: int) -> str:
 
 
 def _numbered(operations: Sequence[Listed], counted_with: Callable[[Listed], str]) -> tuple[Listed, ...]:
-    """The operations with new numbers; what sends a put again still means the same one."""
+    """The operations with new numbers; what sends a put again, or is about a version, still means the same one."""
     counts: Counter[str] = Counter()
     numbers: dict[tuple[str, int], int] = {}
     told = []
     for each in operations:
         counts[counted_with(each)] += 1
         op = counts[counted_with(each)]
-        told.append(replace(each, op=op, again=numbers.get((each.client, each.again), 0)))
+        maker, _, number = each.made_by.partition("/")
+        made_by = f"{maker}/{numbers[maker, int(number)]}" if number and (maker, int(number)) in numbers else ""
+        told.append(replace(each, op=op, again=numbers.get((each.client, each.again), 0), made_by=made_by))
         numbers[each.client, each.op] = op
     return tuple(told)
 
@@ -229,7 +241,10 @@ def _plainer_operations(operation: Listed) -> Iterator[Listed]:
         yield plain
     for kind in ("put", "get", "delete"):
         if operation.kind.startswith(kind + "_"):
-            yield replace(plain, kind=kind, size_bytes=SMALL_BYTES if kind == "put" else 0, again=0, span=(0, 0))
+            size_bytes = SMALL_BYTES if kind == "put" else 0
+            yield replace(plain, kind=kind, size_bytes=size_bytes, again=0, span=(0, 0), made_by="")
+    if operation.kind.startswith(("copy", "multipart")):
+        yield replace(plain, kind="put", size_bytes=SMALL_BYTES, source="")
 
 
 def _plain_fault(fault: FaultSpec) -> FaultSpec:

@@ -14,7 +14,7 @@ from tracegen import scenario as scenarios
 from tracegen.errors import HarnessError
 from tracegen.history import Operation
 from tracegen.nemesis.inject import Injection
-from tracegen.operations import CONDITION_OF, RETRIES_MAX, Listed
+from tracegen.operations import CONDITION_OF, LISTS, RETRIES_MAX, Listed
 from tracegen.places import RunPlaces
 from tracegen.report import RunReport
 from tracegen.scenario import FaultSpec, Scenario, Workload
@@ -46,7 +46,9 @@ def recorded(places: RunPlaces) -> Scenario:
         name=f"{scenario.name}-{report.seed}",
         group="recorded",
         duration_s=max((scenario.duration_s, *(each.at_s for each in listed), *(fault.ends_s for fault in faults))),
-        workload=Workload(deadline_s=scenario.workload.deadline_s),
+        workload=Workload(
+            api=scenario.workload.api, versioning=scenario.workload.versioning, deadline_s=scenario.workload.deadline_s
+        ),
         faults=faults,
         operations=listed,
         prefix=scenario.key_prefix,
@@ -63,13 +65,15 @@ def list_operations(history: Sequence[Operation], scenario: Scenario, load_from_
             client=_client(operation),
             node=operation.tried[0] if operation.tried else operation.node,
             kind=_kind(operation),
-            key="" if operation.kind == "list" else operation.path.removeprefix(prefix),
+            key="" if operation.kind in LISTS else operation.path.removeprefix(prefix),
             op=operation.op,
             size_bytes=(operation.size_bytes or 0) if operation.kind == "put" and not _replays(operation) else 0,
             then=operation.tried[1 : RETRIES_MAX + 1],
             again=_replays(operation),
             span=operation.span or (0, 0),
             page=operation.page or 1000,
+            made_by=operation.made_by or "",
+            source=(operation.source or "").removeprefix(prefix),
         )
         for operation in ordered
         if _client(operation)
@@ -97,7 +101,10 @@ def _kind(operation: Operation) -> str:
     if _replays(operation):
         return "put_replay"
     asked = {condition: f"_if_{name}" for name, condition in CONDITION_OF.items()}
-    return operation.kind + asked.get(operation.condition, "")
+    word: str = "delete" if operation.kind == "mark" else "multipart" if operation.parts else operation.kind
+    if operation.of_version is not None:
+        word += "_version"
+    return word + asked.get(operation.condition, "")
 
 
 def _fault(planned: PlannedFault, injection: Injection | None) -> FaultSpec:

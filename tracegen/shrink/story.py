@@ -31,6 +31,7 @@ _BROKEN: Final = {
     "mangle": "has links that lose, double and reorder",
     "half_open": "has connections that are half open",
 }
+_HOW: Final = {False: "", True: " as parts"}
 _ASKED: Final = {
     "none": "",
     "absent": " if nothing is there",
@@ -66,13 +67,22 @@ def _wanted(operation: Operation, prefix: str) -> str:
     key = operation.path.removeprefix(prefix)
     if operation.kind == "list":
         return f"list everything, {operation.page} at a time"
+    if operation.kind == "list_versions":
+        return f"list every version, {operation.page} at a time"
     if operation.kind == "get":
         span = f" bytes {operation.span[0]} to {operation.span[1]}" if operation.span else ""
-        return f"get {key}{span}{_ASKED[operation.condition]}"
-    size = f" ({operation.size_bytes} bytes)" if operation.kind == "put" else ""
+        return f"get {key}{_version(operation.of_version)}{span}{_ASKED[operation.condition]}"
+    size = f" ({operation.size_bytes} bytes{_HOW[bool(operation.parts)]})" if operation.kind == "put" else ""
+    if operation.kind == "copy":
+        size = f" from {(operation.source or '').removeprefix(prefix)}"
+    size += _version(operation.of_version)
     first = (operation.write_id or "").rpartition("-")[2]
     once_more = f" once more, as its write {first}" if first and first != str(operation.op) else ""
     return f"{operation.kind} {key}{size}{_ASKED[operation.condition]}{once_more}"
+
+
+def _version(version: int | None) -> str:
+    return "" if version is None else f" (version {version or 'null'})"
 
 
 def _answer(operation: Operation) -> str:
@@ -80,11 +90,16 @@ def _answer(operation: Operation) -> str:
         return "it never learns what came of it"
     if operation.outcome == "failed":
         return f"refused, {operation.status}" if operation.status else "no answer, and nothing done"
-    if operation.paths is not None:
-        return f"{len(operation.paths)} paths"
+    for listed, what in ((operation.paths, "paths"), (operation.listed, "paths"), (operation.versions, "versions")):
+        if listed is not None:
+            return f"{len(listed)} {what}"
     match operation.status:
-        case 404:
+        case 404 if not operation.generation:
             return "there is nothing"
+        case 404:
+            return f"it is not there, generation {operation.generation}"
+        case 405:
+            return f"it is a delete marker, generation {operation.generation}"
         case 410:
             return f"it is deleted, generation {operation.generation}"
         case 304 | 412 | 416:

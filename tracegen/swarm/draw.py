@@ -7,11 +7,12 @@ as heal before the load ends, and no bit rots where there is no second copy.
 
 import itertools
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from tracegen.nemesis.inject import MID_WRITE_PATIENCE_S
-from tracegen.operations import KINDS
+from tracegen.operations import NATIVE, S3
 from tracegen.scenario import ClusterShape, FaultSpec, Scenario, SizeRange, Workload
 
 OPERATIONS: Final = 200
@@ -19,6 +20,12 @@ OPERATIONS: Final = 200
 NODES: Final = {1: 4, 2: 6, 3: 45, 4: 12, 5: 20, 6: 5, 7: 8}
 """How often a cluster has so many nodes."""
 FAULTS: Final = {0: 8, 1: 26, 2: 28, 3: 22, 4: 16}
+S3_SHARE: Final = 0.3
+"""How many of the seeds have clients that speak S3."""
+S3_OPERATIONS: Final = 80
+ANSWER_MS: Final = 8.0
+"""About what an operation takes in a cluster that is well."""
+VERSIONING: Final = {"enabled": 6, "off": 2, "suspended": 2}
 QUIET_S: Final = 0.3
 """What a run has before its first fault, after its last one, and between two that would heal each other."""
 TRIES: Final = 12
@@ -46,6 +53,9 @@ def draw(seed: int) -> Scenario:
     shape = _shape(chance)
     duration_s = round(chance.uniform(2.0, 5.0), 2)
     workload = _workload(chance, shape, duration_s)
+    speaks = random.Random(f"{seed}/swarm/api")
+    if speaks.random() < S3_SHARE:
+        workload = _in_s3(speaks, workload, shape, duration_s)
     has_parts = any(size.max_bytes > 65_536 for size in workload.sizes)
     kinds = _kinds(chance, shape, has_parts)
     return Scenario(
@@ -76,10 +86,8 @@ def _workload(chance: random.Random, shape: ClusterShape, duration_s: float) -> 
     keys = chance.randint(1, 6) if chance.random() < 0.85 else chance.randint(10, 24)
     hot_keys = chance.randint(0, min(2, keys))
     loop = chance.choice(("open", "closed"))
-    answer_ms = 8.0  # about what an operation takes in a cluster that is well
-    think_ms = max(0.0, 1000 * duration_s * clients / OPERATIONS - answer_ms)
     kinds = {"put": 10.0, "get": 8.0} | {
-        kind: round(chance.uniform(0.5, 6.0), 1) for kind in KINDS if chance.random() < 0.5
+        kind: round(chance.uniform(0.5, 6.0), 1) for kind in NATIVE if chance.random() < 0.5
     }
     if chance.random() < 0.15:
         del kinds["get"]
@@ -87,7 +95,7 @@ def _workload(chance: random.Random, shape: ClusterShape, duration_s: float) -> 
         clients_per_node=per_node,
         loop=loop,
         rate_per_s=round(OPERATIONS / duration_s, 1),
-        think_ms=round(think_ms, 1),
+        think_ms=_think_ms(OPERATIONS, duration_s, clients),
         keys=keys,
         hot_keys=hot_keys,
         hot_share=round(chance.random(), 2) if hot_keys else 0.0,
@@ -97,6 +105,27 @@ def _workload(chance: random.Random, shape: ClusterShape, duration_s: float) -> 
         mix=kinds,
         sizes=_sizes(chance),
     )
+
+
+def _in_s3(chance: random.Random, workload: Workload, shape: ClusterShape, duration_s: float) -> Workload:
+    """The same load of clients that speak S3, with kinds of its own; fewer operations, as each is more work."""
+    (versioning,) = chance.choices(tuple(VERSIONING), tuple(VERSIONING.values()))
+    kinds = {"put": 10.0, "get": 8.0} | {
+        kind: round(chance.uniform(0.5, 6.0), 1) for kind in S3 if chance.random() < 0.5
+    }
+    return replace(
+        workload,
+        api="s3",
+        versioning=versioning,
+        mix=kinds,
+        rate_per_s=round(S3_OPERATIONS / duration_s, 1),
+        think_ms=_think_ms(S3_OPERATIONS, duration_s, workload.clients_per_node * shape.nodes),
+    )
+
+
+def _think_ms(operations: int, duration_s: float, clients: int) -> float:
+    """How long clients think, so that all of them together do about so many operations."""
+    return round(max(0.0, 1000 * duration_s * clients / operations - ANSWER_MS), 1)
 
 
 def _sizes(chance: random.Random) -> tuple[SizeRange, ...]:

@@ -12,10 +12,10 @@ from typing import Final
 from tracegen.backend.face import Connection
 from tracegen.errors import Lost, NotSent
 from tracegen.history import Operation, Outcome
-from tracegen.workload import native
+from tracegen.workload.asked import Write
 from tracegen.workload.bodies import body
 from tracegen.workload.client import Shared
-from tracegen.workload.native import Condition, Result
+from tracegen.workload.shapes import UNCONDITIONAL, Result
 
 ANSWERED_S: Final = 30.0
 """A node may wait for a part from one that is silent: no longer than `part_s` in impl/node/limits.py."""
@@ -68,14 +68,22 @@ async def _put(shared: Shared, node: str, connection: Connection, path: str, num
     """One write of this node's own prober, recorded; None when no answer came."""
     client = f"{CLIENTS}{node}"
     content = body(shared.seed, client, number, SIZE_BYTES)
-    write_id = f"s{shared.seed}-{client}-{number}"
     now_us = shared.recorder.clock.now_us
-    shared.window.begin(path)
+    write = Write(
+        op=number,
+        kind="put",
+        path=path,
+        write_id=f"s{shared.seed}-{client}-{number}",
+        body=content,
+        condition=UNCONDITIONAL,
+        bound=shared.window.begin(path),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
     invoke_us = now_us()
     result: Result | None = None
     outcome: Outcome
     try:
-        result = await native.put(connection, path, content, write_id, Condition(), shared.workload.deadline_s)
+        result = await shared.api.write(connection, write, shared.workload.deadline_s)
         outcome = result.outcome
     except NotSent:
         outcome = "failed"
@@ -94,12 +102,14 @@ async def _put(shared: Shared, node: str, connection: Connection, path: str, num
             return_us=now_us() if outcome != "unknown" else None,
             outcome=outcome,
             status=(result.status or None) if result else None,
-            write_id=write_id,
+            write_id=write.write_id,
             generation=result.generation if result else None,
             etag=result.etag if result else None,
             deleted=result.deleted if result else None,
             size_bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
+            sha256=write.sha256,
+            version=result.version if result else None,
+            versioned=shared.api.is_versioned,
         )
     )
     return result

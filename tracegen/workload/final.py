@@ -6,8 +6,10 @@ What clients were told and what the cluster holds are compared here, also for wr
 import asyncio
 from typing import Final
 
+from tracegen.history import Kind
+from tracegen.workload.asked import Read
 from tracegen.workload.client import Shared
-from tracegen.workload.reads import Read, carry_out
+from tracegen.workload.reads import carry_out
 
 PATIENCE_S: Final = 15.0
 PAUSE_S: Final = 0.1
@@ -24,15 +26,14 @@ async def _read_from(node: str, shared: Shared) -> str | None:
     clock = asyncio.get_running_loop().time
     end_s = clock() + PATIENCE_S
     number = 0
-    asked = [*(("get", key) for key in shared.keys), ("list", shared.prefix)]
+    asked: list[tuple[Kind, str]] = [("get", key) for key in shared.keys]
+    asked += [(kind, shared.prefix) for kind in shared.api.lists]
     try:
         for kind, path in asked:
             while True:
                 number += 1
-                read = Read(
-                    f"final-{node}", number, "list" if kind == "list" else "get", path, node, shared.workload.deadline_s
-                )
-                result = await carry_out(read, connection, shared.recorder)
+                read = Read(f"final-{node}", number, kind, path, node, shared.workload.deadline_s)
+                result = await carry_out(read, shared.api, connection, shared.recorder)
                 if result is not None and result.outcome == "ok":
                     break
                 if clock() >= end_s:

@@ -1,38 +1,20 @@
 """One read, carried out and recorded: a client's, or one of the last look at the end of a run."""
 
-from dataclasses import dataclass
-
 from tracegen.backend.face import Connection
 from tracegen.errors import Lost, NotSent
-from tracegen.history import Kind, Operation, Outcome, Recorder
-from tracegen.workload import native
-from tracegen.workload.native import Condition, Result
+from tracegen.history import Operation, Outcome, Recorder
+from tracegen.operations import LISTS
+from tracegen.workload.api import Api
+from tracegen.workload.asked import Read
+from tracegen.workload.shapes import Result
 
 
-@dataclass(frozen=True)
-class Read:
-    """A get of `path`, or of a span of it, or a list of everything under it, `page` paths at a time."""
-
-    client: str
-    op: int
-    kind: Kind
-    path: str
-    node: str
-    deadline_s: float
-    condition: Condition = native.UNCONDITIONAL
-    span: tuple[int, int] | None = None
-    page: int = native.LIST_LIMIT
-
-
-async def carry_out(read: Read, connection: Connection, recorder: Recorder) -> Result | None:
+async def carry_out(read: Read, api: Api, connection: Connection, recorder: Recorder) -> Result | None:
     """Do it and record it; None when no answer came (which a read records as failed: it had no effect)."""
     invoke_us = recorder.clock.now_us()
     result: Result | None
     try:
-        if read.kind == "list":
-            result = await native.list_all(connection, read.path, read.deadline_s, read.page)
-        else:
-            result = await native.get(connection, read.path, read.deadline_s, read.condition, read.span)
+        result = await api.read(connection, read)
     except (NotSent, Lost):
         result = None
     outcome: Outcome = "ok" if result is not None and result.outcome == "ok" else "failed"
@@ -56,7 +38,12 @@ async def carry_out(read: Read, connection: Connection, recorder: Recorder) -> R
             sha256=result.sha256 if result else None,
             paths=result.paths if result else None,
             span=read.span,
-            page=read.page if read.kind == "list" else None,
+            page=read.page if read.kind in LISTS else None,
+            of_version=read.version.id if read.version else None,
+            made_by=(read.version.made_by or None) if read.version else None,
+            version=result.version if result else None,
+            listed=result.listed if result else None,
+            versions=result.versions if result else None,
         )
     )
     return result

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Final
 
-from impl.model import PART_BYTES, slot_of
+from impl.api.s3.multipart import PARTS, UPLOADS
+from impl.model import PART_BYTES, Head, slot_of
 from impl.protocol.placement import Table
 from impl.storage import database
 from tracegen.backend.sim.vfs import SimDisk
@@ -65,16 +66,28 @@ def _digests(disk: SimDisk) -> dict[str, bool]:
 
 def _named(disks: Mapping[str, SimDisk], databases: Mapping[str, Path], total_slots: int) -> dict[str, tuple[int, str]]:
     """Every part that a head on some disk names: its slot, and the path of one such head."""
-    named: dict[str, tuple[int, str]] = {}
+    heads: list[tuple[str, Head]] = []
     for node, disk in disks.items():
         connection = database.open_database(databases[node], vfs=disk.vfs)
         try:
             rows = database.scan(connection, "", None, PATHS_MAX, with_older=True)
             assert not rows.has_more, f"{node} has more paths than an audit looks at"
-            for path, register in rows.registers:
-                versions = register.head.versions if register.head is not None else ()
-                for ref in (ref for version in versions for ref in version.parts):
-                    named.setdefault(ref.digest, (slot_of(path, total_slots), path))
+            heads += [(path, register.head) for path, register in rows.registers if register.head is not None]
         finally:
             connection.close()
+    objects = dict(_object_of(path) for path, _ in heads if path.startswith(UPLOADS))
+    named: dict[str, tuple[int, str]] = {}
+    for path, head in heads:
+        lives_at = path
+        if path.startswith(PARTS):
+            upload, _, _ = path.removeprefix(PARTS).partition("/")
+            lives_at = objects[upload]
+        for ref in (ref for version in head.versions for ref in version.parts):
+            named.setdefault(ref.digest, (slot_of(lives_at, total_slots), path))
     return named
+
+
+def _object_of(upload_path: str) -> tuple[str, str]:
+    """An upload's id, and the path of its object: there its parts live."""
+    bucket, _, key, upload = upload_path.removeprefix(UPLOADS).split("/")
+    return upload, f"{bucket}/{bytes.fromhex(key).decode()}"

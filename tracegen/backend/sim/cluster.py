@@ -18,6 +18,7 @@ from impl.config import (
     LoggingSettings,
     NodeSettings,
     Replication,
+    S3Settings,
     Settings,
     TraceSettings,
 )
@@ -292,4 +293,5 @@ def _settings(
         logging=LoggingSettings(),
         routes={},
         mutants=mutants,
+        s3=S3Settings(anonymous=True),
     )

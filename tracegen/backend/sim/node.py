@@ -14,6 +14,7 @@ from impl.api.http.body import BodyStream
 from impl.api.http.exchange import Answer, Operation, Request, answer_to
 from impl.api.http.routes import HotRoutes
 from impl.api.native import NativeApi
+from impl.api.s3.api import S3Api
 from impl.cluster.registry.embedded import Cluster as ClusterTable
 from impl.config import Settings
 from impl.errors import AmberioError
@@ -172,7 +173,8 @@ class SimNode:
             raise HarnessError(f"{self.name} was killed while it started")
         now.running = running
         now.api = NativeApi(running.node, broken(self._settings.mutants))
-        now.routes = HotRoutes(now.api.routes())
+        s3 = S3Api(running.node, self._settings.s3, None, self.clock)
+        now.routes = HotRoutes((*now.api.routes(), *s3.routes()))
         self._network.listen(self.name, running.rpc, now.context)
         self._loop.create_task(self._watch(now, running), context=now.context)
 
