@@ -1,9 +1,11 @@
 """Real nodes with an S3 face, and boto3's clients for them."""
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,15 @@ import botocore.exceptions
 from integration.cluster import Nodes
 
 KEYS = {"AKIAALICE": "alice-secret-0123456789", "AKIABOB": "bob-secret-0123456789"}
+
+
+_making = threading.Lock()
+
+
+@cache
+def _session() -> boto3.session.Session:
+    """One for all: each reads S3's model anew, which costs more than most tests. Making clients wants a lock."""
+    return boto3.session.Session()
 
 
 @dataclass
@@ -36,14 +47,15 @@ class S3Nodes(Nodes):
             "read_timeout": 15,
             "retries": {"total_max_attempts": 1},
         } | config
-        return boto3.session.Session().client(
-            "s3",
-            endpoint_url=f"http://127.0.0.1:{self.ports[node]}",
-            aws_access_key_id=key,
-            aws_secret_access_key=secret or KEYS[key],
-            region_name="us-east-1",
-            config=botocore.config.Config(**settings),
-        )
+        with _making:
+            return _session().client(
+                "s3",
+                endpoint_url=f"http://127.0.0.1:{self.ports[node]}",
+                aws_access_key_id=key,
+                aws_secret_access_key=secret or KEYS[key],
+                region_name="us-east-1",
+                config=botocore.config.Config(**settings),
+            )
 
 
 @contextmanager
