@@ -3,7 +3,6 @@
 A parser may refuse, with an error that a client is told of with a status below 500 (or 501). Anything else is a crash.
 """
 
-import base64
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -13,7 +12,6 @@ import msgspec
 from impl.api import conditions
 from impl.api.s3 import cors, errors, listing, metadata, policy, tags, xml_requests
 from impl.api.s3.auth import Payload, PayloadKind
-from impl.api.s3.auth.signing import ChunkChain, Scope, signing_key
 from impl.api.s3.call import bare_names, query_arguments
 from impl.api.s3.checksums import declared_by, of_new_upload
 from impl.api.s3.chunked import decoder_for
@@ -23,7 +21,9 @@ from impl.api.s3.names import copy_source, target
 from impl.api.s3.policy import Asks
 from impl.api.s3.policy_conditions import Asked, context
 from impl.api.s3.shapes import CannedAcl
-from impl.api.s3.tests.auth_rig import KEY, MOMENT, NOW_S, SECRET, Sent, joined, presign, sign_in_header, verifier
+from impl.api.s3.tests.auth_rig import KEY, NOW_S, SECRET, Sent, joined, presign, sign_in_header, verifier
+from impl.api.s3.tests.test_chunked import CHAIN, encode
+from impl.api.s3.tests.test_forms import signed
 from impl.errors import AmberioError
 from impl.model import Head
 
@@ -31,9 +31,7 @@ PIECE_BYTES: Final = 7
 """Bodies come in pieces of so many bytes, so that every state of a parser meets an end of input."""
 DOMAINS: Final = ("s3.example.org", "example.org")
 _VERIFIER: Final = verifier(simple_keys=True)
-_SCOPE: Final = Scope.of("20130524", "us-east-1")
-_CHAIN: Final = ChunkChain(signing_key(SECRET, _SCOPE), "20130524T000000Z", _SCOPE, "5eed" * 16)
-_CHUNKED: Final = [Payload(kind, chain=_CHAIN if kind.signed_chunks else None) for kind in PayloadKind if kind.chunked]
+_CHUNKED: Final = [Payload(kind, chain=CHAIN if kind.signed_chunks else None) for kind in PayloadKind if kind.chunked]
 _HEAD: Final = Head(1, False, "etag", 1000, "", 1_369_353_600_000, b"", (), ())
 
 
@@ -205,15 +203,19 @@ def _of_headers() -> tuple[bytes, ...]:
 
 def _of_chunks() -> tuple[bytes, ...]:
     unsigned = b"5\r\nhello\r\n3\r\nabc\r\n0\r\n"
-    signed = b"5;chunk-signature=" + b"a" * 64 + b"\r\nhello\r\n0;chunk-signature=" + b"b" * 64 + b"\r\n\r\n"
-    bodies = (
+    forged = b"5;chunk-signature=" + b"a" * 64 + b"\r\nhello\r\n0;chunk-signature=" + b"b" * 64 + b"\r\n\r\n"
+    seeds = [
         b"8\n\n" + unsigned + b"\r\n",
-        b"8\nx-amz-checksum-crc32\n" + unsigned + b"x-amz-checksum-crc32:AAAAAA==\r\n\r\n",
         b"8\nx-amz-checksum-crc32\n" + unsigned + b"x-amz-checksum-crc32:AAAAAA==\n\r\n\r\n",
-        b"5\n\n" + signed,
+        b"5\n\n" + forged,
         b"0\n\n0\r\n\r\n",
-    )
-    return tuple(bytes([kind]) + body for kind in range(len(_CHUNKED)) for body in bodies)
+    ]
+    right = []
+    for kind, payload in enumerate(_CHUNKED):
+        name = "" if payload.kind is PayloadKind.SIGNED_CHUNKS else "x-amz-checksum-crc32"
+        body = encode([b"hello", b"abc"], {name: "AAAAAA=="} if name else {}, payload)
+        right.append(bytes([kind]) + f"8\n{name}\n".encode() + body)
+    return (*right, *(bytes([kind]) + seed for kind in range(len(_CHUNKED)) for seed in seeds))
 
 
 _XML: Final = (
@@ -254,32 +256,18 @@ _QUERIES: Final = (
 
 
 def _of_forms() -> tuple[bytes, ...]:
-    conditions_ = [
-        {"bucket": "bucket"},
-        ["starts-with", "$key", ""],
-        ["content-length-range", 0, 10],
-        ["eq", "$a", "1"],
-    ]
-    document = {"expiration": "2013-05-24T01:00:00.000Z", "conditions": conditions_}
-    fields = {
-        "key": "a/${filename}",
-        "a": "1",
-        "policy": base64.b64encode(json.dumps(document).encode()).decode(),
-        "x-amz-algorithm": "AWS4-HMAC-SHA256",
-        "x-amz-credential": f"{KEY}/20130524/us-east-1/s3/aws4_request",
-        "x-amz-date": MOMENT.strftime("%Y%m%dT%H%M%SZ"),
-        "x-amz-signature": "0" * 64,
-    }
-    parts = [
-        f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()
-    ]
+    given = {"key": "a/${filename}", "a": "1", "acl": "private"}
+    allowed = [{"bucket": "bucket"}, ["starts-with", "$key", ""], ["content-length-range", 0, 10], ["eq", "$a", "1"]]
     file = (
         '--B\r\nContent-Disposition: form-data; name="file"; filename="f"\r\nContent-Type: text/plain\r\n\r\nbody\r\n'
     )
-    kind = "multipart/form-data; boundary=B\n"
-    return tuple(
-        text.encode() for text in (kind + "".join([*parts, file, "--B--\r\n"]), kind + parts[0] + file + "--B--\r\n")
-    )
+    seeds = []
+    for fields in (signed(given, [*allowed, {"acl": "private"}]), given):
+        parts = [
+            f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()
+        ]
+        seeds.append("".join(["multipart/form-data; boundary=B\n", *parts, file, "--B--\r\n"]).encode())
+    return tuple(seeds)
 
 
 def _of_policies() -> tuple[bytes, ...]:
