@@ -325,6 +325,60 @@ def test_of_many_keys_each_is_asked_for(nodes: S3Nodes, s3: Any, bucket: str) ->
     assert [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["other"]
 
 
+CONDITIONS: tuple[tuple[dict[str, Any], str, dict[str, Any], dict[str, Any]], ...] = (
+    ({"StringLike": {"s3:prefix": ["home/*"]}}, "list_objects_v2", {"Prefix": "home/a b"}, {"Prefix": "hom"}),
+    ({"NumericLessThanEquals": {"s3:max-keys": 10}}, "list_objects_v2", {"MaxKeys": 10}, {"MaxKeys": 11}),
+    ({"StringEquals": {"s3:delimiter": "/"}}, "list_objects_v2", {"Delimiter": "/"}, {}),
+    ({"StringEquals": {"s3:x-amz-acl": "public-read"}}, "put_object", {"Key": "k", "ACL": "public-read"}, {"Key": "k"}),
+    ({"Null": {"s3:if-none-match": "false"}}, "put_object", {"Key": "new", "IfNoneMatch": "*"}, {"Key": "new"}),
+    (
+        {"StringLike": {"s3:x-amz-storage-class": "STANDARD*"}},
+        "put_object",
+        {"Key": "k", "StorageClass": "STANDARD_IA"},
+        {"Key": "k", "StorageClass": "ONEZONE_IA"},
+    ),
+)
+"""A condition, an operation, how it is met and how it is not."""
+
+
+@pytest.mark.parametrize(("condition", "operation", "met", "unmet"), CONDITIONS)
+def test_conditions_see_what_a_request_asks(
+    nodes: S3Nodes, s3: Any, bucket: str, condition: Any, operation: str, met: Any, unmet: Any
+) -> None:
+    allow = {"Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": ["", "/*"], "Condition": condition}
+    s3.put_bucket_policy(Bucket=bucket, Policy=policy_of(bucket, [allow]))
+    act = getattr(who(nodes, "nobody"), operation)
+    assert outcome(act, Bucket=bucket, **met) == "ok"
+    assert outcome(act, Bucket=bucket, **unmet) == "AccessDenied"
+
+
+def test_conditions_see_who_sends_a_request_and_how(nodes: S3Nodes, s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    other = nodes.client(key="AKIABOB", signature_version="s3v4")
+    url = other.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "k"}).split("/", 3)[3]
+
+    def ways() -> list[int]:
+        """Read by header, by presigned URL, by a form's page, by anybody."""
+        signed = 200 if outcome(other.get_object, Bucket=bucket, Key="k") == "ok" else 403
+        page = {"Referer": "https://example.org/page"}
+        by_url = nodes.ask("n1", "GET", f"/{url}").status
+        return [signed, by_url, *(nodes.ask("n1", "GET", f"/{bucket}/k", None, said).status for said in (page, {}))]
+
+    for condition, allowed in (
+        ({"StringEquals": {"aws:username": "AKIABOB"}}, [200, 200, 403, 403]),
+        ({"StringEquals": {"s3:authType": "REST-HEADER"}}, [200, 403, 403, 403]),
+        ({"StringEquals": {"s3:authType": "REST-QUERY-STRING"}}, [403, 200, 403, 403]),
+        ({"Null": {"s3:authType": True}}, [403, 403, 200, 200]),
+        ({"StringLike": {"aws:Referer": "https://example.org/*"}}, [403, 403, 200, 403]),
+        ({"DateGreaterThan": {"aws:CurrentTime": "2020-01-01T00:00:00Z"}}, [200] * 4),
+        ({"DateLessThan": {"aws:CurrentTime": "2020-01-01T00:00:00Z"}}, [403] * 4),
+        ({"Bool": {"aws:SecureTransport": "true"}}, [403] * 4),
+    ):
+        allow = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "/*"}
+        s3.put_bucket_policy(Bucket=bucket, Policy=policy_of(bucket, [allow | {"Condition": condition}]))
+        assert ways() == allowed, condition
+
+
 def test_versions_have_permissions_of_their_own(nodes: S3Nodes, s3: Any, bucket: str) -> None:
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     version = s3.put_object(Bucket=bucket, Key="k", Body=b"x")["VersionId"]
