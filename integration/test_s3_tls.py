@@ -1,6 +1,7 @@
 """S3 by TLS: boto3 with a certificate authority of its own, on the same node that serves others without."""
 
 import ipaddress
+import re
 import socket
 import ssl
 import subprocess
@@ -22,10 +23,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from impl.errors import ConfigError
+from impl.tls import TlsSettings, server_context
 from integration.cluster import free_ports, running
 from integration.s3_cluster import KEYS, S3Nodes
 from integration.s3_fixtures import LARGE
 
+LIMITS = {"write_stall_s": 3.0}
 OPTIONS = {"direct": (), "tornado": ("--no-direct-path",)}
 
 
@@ -93,7 +97,9 @@ def nodes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     directory = tmp_path_factory.mktemp(request.param)
     files = certificate(directory, "own")
     (port,) = free_ports(1)
-    with running(TlsNodes(directory, 1, options=OPTIONS[request.param], tls_port=port, files=files)) as started:
+    with running(
+        TlsNodes(directory, 1, options=OPTIONS[request.param], tls_port=port, files=files, limits=LIMITS)
+    ) as started:
         assert isinstance(started, TlsNodes)
         started.client().create_bucket(Bucket="bucket")
         yield started
@@ -168,6 +174,35 @@ def test_an_error_with_an_unread_body_reaches_a_tls_client(nodes: TlsNodes) -> N
     assert "Traceback" not in nodes.log("n1")
 
 
+def test_a_tls_client_that_does_not_read_is_cut_off(nodes: TlsNodes, s3: Any) -> None:
+    s3.put_object(Bucket="bucket", Key="unread", Body=LARGE * 4)
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "unread"})
+    host, _, target = url.removeprefix("https://").partition("/")
+    context = ssl.create_default_context(cafile=nodes.files["certificate_file"])
+    s3.close()
+    received = 0
+    with (
+        socket.create_connection(("127.0.0.1", nodes.tls_port), timeout=30) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as client,
+    ):
+        client.sendall(f"GET /{target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert client.recv(12) == b"HTTP/1.1 200"
+        while _connections(nodes) > 1:
+            pass  # what asks is the one connection that is left
+        try:
+            while piece := client.recv(65536):
+                received += len(piece)
+        except (ConnectionResetError, ssl.SSLError):
+            pass
+    assert received < 4 * len(LARGE)
+
+
+def _connections(nodes: TlsNodes) -> int:
+    found = re.search(rb"^amberio_http_connections (\d+)", nodes.ask("n1", "GET", "/_metrics").body, re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
 def test_nodes_do_not_meet_by_tls(nodes: TlsNodes) -> None:
     context = ssl.create_default_context(cafile=nodes.files["certificate_file"])
     with (
@@ -189,7 +224,7 @@ def _with(files: dict[str, str], **other: Path) -> dict[str, str]:
     return files | {name: str(file) for name, file in other.items()}
 
 
-def test_a_certificate_that_cannot_be_used_is_a_clear_fault_at_the_start(tmp_path: Path) -> None:
+def test_a_certificate_that_cannot_be_used_is_a_clear_fault(tmp_path: Path) -> None:
     own, other = certificate(tmp_path, "own"), certificate(tmp_path, "other")
     locked = certificate(tmp_path, "locked", b"password")
     open_key, text = tmp_path / "open.key", tmp_path / "text"
@@ -207,8 +242,15 @@ def test_a_certificate_that_cannot_be_used_is_a_clear_fault_at_the_start(tmp_pat
         (locked, "locked.key: it is encrypted; decrypt it"),
         (_with(own, key_file=open_key), "open.key: others can read it (mode 044"),
     ):
-        nodes = TlsNodes(tmp_path / "cluster", 1, tls_port=free_ports(1)[0], files=files)
-        command = [sys.executable, "-m", "impl.server", "--config", str(nodes.config("n1")), "--node", "n1"]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
-        assert (ended.returncode, fault in ended.stderr) == (2, True), (fault, ended)
-        assert "Traceback" not in ended.stderr
+        with pytest.raises(ConfigError) as refused:
+            server_context(TlsSettings(Path(files["certificate_file"]), Path(files["key_file"])))
+        assert fault in str(refused.value)
+
+
+def test_a_node_does_not_start_with_another_ones_key(tmp_path: Path) -> None:
+    files = certificate(tmp_path, "own") | {"key_file": certificate(tmp_path, "other")["key_file"]}
+    nodes = TlsNodes(tmp_path / "cluster", 1, tls_port=free_ports(1)[0], files=files)
+    command = [sys.executable, "-m", "impl.server", "--config", str(nodes.config("n1")), "--node", "n1"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+    assert ended.returncode == 2 and "Traceback" not in ended.stderr
+    assert "other.key: it is not the key of the first certificate in" in ended.stderr
