@@ -9,7 +9,7 @@ BIN := .venv/bin
 JOBS ?= 2
 CLIENT ?= *
 
-.PHONY: help setup demo test lint fuzz model mutants sim honest hunt weaken clients bench lock clean
+.PHONY: help setup demo test lint fuzz model mutants sim honest hunt weaken clients engines bench lock clean
 
 help:  ## say what there is to type
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,9 @@ weaken: .venv/.ready  ## weaken each condition of the spec in turn: a trace or a
 
 clients: .venv/.ready  ## S3 clients (CLIENT=boto3: one): 2,000 files, 1 GiB; one node, and three with one killed
 	CLIENT_JOBS=full $(BIN)/pytest -s integration/test_clients_$(CLIENT).py
+
+engines: .venv/.ready  ## engines that live on S3 (SlateDB, Icechunk, delta-rs, Lance, Databend), with large jobs
+	CLIENT_JOBS=full $(BIN)/pytest -s integration/test_engines.py
 
 bench: .venv/.ready  ## print the figures: checker, server against moto (installs nothing; wants wrk)
 	$(BIN)/python -m ci.bench

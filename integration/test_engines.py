@@ -15,7 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from integration.clients import (
+    FULL,
+    PLACES,
     ROOT,
     SIZES,
     Place,
@@ -30,6 +34,11 @@ from integration.clients import (
 
 WRITERS = 4
 EACH = 8
+
+where_it_matters_most = pytest.mark.parametrize(
+    "started", list(PLACES) if SIZES == FULL else ["three-one-killed"], indirect=True
+)
+"""On one node only if the jobs are large: for engines that cost much."""
 
 
 def engine(job: str, **arguments: Any) -> Any:
@@ -83,7 +92,7 @@ def test_slatedb_finds_all_that_it_logged_compacted_and_left_when_it_collected(p
     keys = 40 * SIZES.files
     size_bytes = keys * 200
     with (
-        place.midway(bucket, slatedb_commits("tree"), size_bytes // 2) as url,
+        place.midway(bucket, slatedb_commits("tree"), 2 * size_bytes) as url,
         place.figure("slatedb", "write", size_bytes, keys),
     ):
         written = engine("slatedb.write", url=url, bucket=bucket, path="tree", keys=keys)
@@ -97,7 +106,7 @@ def test_slatedb_finds_all_that_it_logged_compacted_and_left_when_it_collected(p
 
 def test_of_slatedb_writers_only_the_one_that_opened_last_can_write(place: Place, bucket: str) -> None:
     """The others are fenced; and nothing that was acknowledged to them is lost."""
-    with place.midway(bucket, slatedb_commits("fenced"), 20_000) as url, place.figure("slatedb", "fence", 0, WRITERS):
+    with place.midway(bucket, slatedb_commits("fenced"), 150_000) as url, place.figure("slatedb", "fence", 0, WRITERS):
         seen = engine(
             "slatedb.fence", urls=[url, *place.spared], bucket=bucket, path="fenced", writers=WRITERS, each=EACH
         )
@@ -112,7 +121,7 @@ def test_of_slatedb_writers_only_the_one_that_opened_last_can_write(place: Place
 def test_icechunk_commits_that_race_are_all_there_or_refused(place: Place, bucket: str) -> None:
     turns = SIZES.races
     with (
-        place.midway(bucket, ["arrays/refs/branch.main/ref.json"], 50_000) as url,
+        place.midway(bucket, ["arrays/refs/branch.main/ref.json"], 50_000 * turns) as url,
         place.figure("icechunk", "commits", 8000 * WRITERS * turns, WRITERS * turns),
     ):
         done = engine(
@@ -145,7 +154,7 @@ def test_deltalake_processes_that_append_through_several_nodes_lose_no_row_and_n
     names = [f"{writer}.{turn}" for writer in range(2) for turn in range(turns)]
     log = [f"table/_delta_log/{version:020}.json" for version in range(len(names) + 1)]
     engine("deltalake.make", url=place.urls[0], uri=uri)
-    with place.midway(bucket, log, 30_000) as url, place.figure("deltalake", "appends", 0, len(names)):
+    with place.midway(bucket, log, 40_000 * turns) as url, place.figure("deltalake", "appends", 0, len(names)):
         writers = [{"writer": number, "turns": turns, "count": count} for number in range(2)]
         for versions in at_once("deltalake.append", [url, *place.spared], writers, uri=uri):
             assert versions == sorted(set(versions)), "a writer went back in time"
@@ -169,6 +178,7 @@ def test_deltalake_processes_that_append_through_several_nodes_lose_no_row_and_n
 # -- Lance: columns with versions and indices
 
 
+@where_it_matters_most
 def test_lance_versions_that_processes_race_for_are_each_one_commit_and_find_what_they_index(
     place: Place, bucket: str
 ) -> None:
@@ -176,7 +186,7 @@ def test_lance_versions_that_processes_race_for_are_each_one_commit_and_find_wha
     commits = 2 * turns
     manifests = [f"rows/_versions/{2**64 - 1 - version:020}.manifest" for version in range(commits + 2)]
     engine("lance.make", url=place.urls[0], uri=uri)
-    with place.midway(bucket, manifests, 80_000) as url, place.figure("lance", "appends", 0, commits):
+    with place.midway(bucket, manifests, 30_000 * turns) as url, place.figure("lance", "appends", 0, commits):
         writers = [{"first": first, "turns": turns, "count": count} for first in (0, other)]
         seen = at_once("lance.append", [url, *place.spared], writers, uri=uri)
     assert sorted(version for versions in seen for version in versions) == list(range(2, commits + 2))
@@ -205,11 +215,12 @@ def test_lance_versions_that_processes_race_for_are_each_one_commit_and_find_wha
 # -- Databend: a column store
 
 
+@where_it_matters_most
 def test_databend_attaches_a_table_that_it_has_never_seen_by_its_objects_alone(place: Place, bucket: str) -> None:
     """Their names are random: so no node is preferred by most."""
     batches, batch, location = SIZES.races, 50_000, f"s3://{bucket}/lake/"
     with (
-        place.midway(bucket, ["lake/"], 2_000_000) as url,
+        place.midway(bucket, ["lake/"], 4_000_000 * batches) as url,
         place.figure("databend", "write", 64 * batch * batches, batches),
     ):
         written = engine("databend.write", url=url, location=location, batches=batches)
