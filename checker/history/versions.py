@@ -4,6 +4,8 @@ A version is named by its generation, so what somebody was told of it at a gener
 null version has no name: writes replace it, and it may come back; nothing is judged of it here.
 """
 
+from bisect import bisect_right
+
 from checker.history.generations import NULL_VERSION, Sighting, returned_us
 from checker.history.order import Order
 from checker.operations import Operation
@@ -26,7 +28,8 @@ def _check_sightings(order: Order) -> tuple[At, At]:
     gone: At = {}
     for version, deletes in known.version_deletes.items():
         for delete in deletes:
-            if delete.generation is not None and version != NULL_VERSION:
+            # one that was told less came before anybody made that version
+            if delete.generation is not None and NULL_VERSION < version <= delete.generation:
                 _keep_least(gone, version, delete.generation, delete)
     for sighting in known.sightings:
         if sighting.is_there:
@@ -46,20 +49,25 @@ def _check_sightings(order: Order) -> tuple[At, At]:
 
 def _check_kept(order: Order, sighting: Sighting) -> None:
     """A version that is not there any more was deleted by its id, by somebody who had begun by then."""
-    known = order.known
-    for delete in known.version_deletes.get(sighting.version, ()):
-        if delete.generation is None and delete.invoke_us <= returned_us(sighting.operation):
-            return
-        if delete.generation is not None and delete.generation <= sighting.last:
-            return
-    made = known.made_versions[sighting.version]
-    known.fault(
-        "version-kept",
-        f"{sighting.operation.id} ({sighting.operation.kind}) did not find version {sighting.version}, of which "
-        f"{made.id} had been told, and nobody can have deleted it by then",
-        sighting.operation,
-        made,
-    )
+    if not _may_be_gone(order, sighting.version, sighting.last, sighting.operation):
+        made = order.known.made_versions[sighting.version]
+        order.known.fault(
+            "version-kept",
+            f"{sighting.operation.id} ({sighting.operation.kind}) did not find version {sighting.version}, of which "
+            f"{made.id} had been told, and nobody can have deleted it by then",
+            sighting.operation,
+            made,
+        )
+
+
+def _may_be_gone(order: Order, version: int, generation: int, reader: Operation) -> bool:
+    """Can somebody have deleted this version when the reader found this generation?"""
+    for delete in order.known.version_deletes.get(version, ()):
+        if delete.generation is None and delete.invoke_us <= returned_us(reader):
+            return True
+        if delete.generation is not None and delete.generation <= generation:
+            return True
+    return False
 
 
 def _check_gone(order: Order, alive: At, gone: At) -> None:
@@ -78,19 +86,23 @@ def _check_gone(order: Order, alive: At, gone: At) -> None:
 def _check_current(order: Order, alive: At) -> None:
     """The current version is the newest one that is there."""
     known = order.known
+    versions = sorted(alive)
     for (number, current), reader in known.currents.items():
         if current == NULL_VERSION or (current is None and not reader.deleted):
             continue
-        for version, (until, told) in alive.items():
-            if (current or 0) < version <= number <= until:
-                known.fault(
-                    "newest-is-current",
-                    f"{reader.id} was told at generation {number} that version {current or 'none'} is the current one, "
-                    f"but {told.id} that version {version} was there",
-                    reader,
-                    told,
-                )
-                break
+        newer = versions[bisect_right(versions, current or 0) : bisect_right(versions, number)]
+        for version in reversed(newer):
+            if alive[version][0] < number and _may_be_gone(order, version, number, reader):
+                continue
+            told = alive[version][1]
+            known.fault(
+                "newest-is-current",
+                f"{reader.id} was told at generation {number} that version {current or 'none'} is the current one, "
+                f"but version {version}, of which {told.id} was told, must have been there",
+                reader,
+                told,
+            )
+            break
 
 
 def _keep_least(at: At, version: int, generation: int, operation: Operation) -> None:
