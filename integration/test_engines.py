@@ -35,10 +35,10 @@ from integration.clients import (
 WRITERS = 4
 EACH = 8
 
-where_it_matters_most = pytest.mark.parametrize(
+with_a_kill_or_large = pytest.mark.parametrize(
     "started", list(PLACES) if SIZES == FULL else ["three-one-killed"], indirect=True
 )
-"""On one node only if the jobs are large: for engines that cost much."""
+only_large = pytest.mark.skipif(SIZES != FULL, reason="costs much and proves least: make engines")
 
 
 def engine(job: str, **arguments: Any) -> Any:
@@ -178,7 +178,7 @@ def test_deltalake_processes_that_append_through_several_nodes_lose_no_row_and_n
 # -- Lance: columns with versions and indices
 
 
-@where_it_matters_most
+@with_a_kill_or_large
 def test_lance_versions_that_processes_race_for_are_each_one_commit_and_find_what_they_index(
     place: Place, bucket: str
 ) -> None:
@@ -215,7 +215,7 @@ def test_lance_versions_that_processes_race_for_are_each_one_commit_and_find_wha
 # -- Databend: a column store
 
 
-@where_it_matters_most
+@only_large
 def test_databend_attaches_a_table_that_it_has_never_seen_by_its_objects_alone(place: Place, bucket: str) -> None:
     """Their names are random: so no node is preferred by most."""
     batches, batch, location = SIZES.races, 50_000, f"s3://{bucket}/lake/"
