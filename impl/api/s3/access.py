@@ -131,7 +131,7 @@ class Access:
             return Admitted(msgspec.structs.replace(call, may_all=self._may_all(call)))
         if not self._may_all(call) and call.verified.identity.anonymous and _dresses_up(call):
             raise InvalidRequest("Request specific response headers cannot be used for anonymous GET requests.")
-        asker = await self._asker(call, call.bucket, call.arguments)
+        asker = await self._asker(call, call.bucket)
         call = msgspec.structs.replace(call, asker=asker)
         if action == OF_EACH:
             return Admitted(call)
@@ -143,20 +143,20 @@ class Access:
                 raise AccessDenied()
         if place in _COPIES and (said := call.headers.get("x-amz-copy-source")) is not None:
             named = copy_source(said)
-            source = await self._asker(call, named.bucket, call.arguments)
+            source = await self._asker(call, named.bucket)
             needed = action_on("s3:GetObject", named.version_id)
             public += _admit_to_read(source, needed, named.key, named.version_id)
             call = msgspec.structs.replace(call, source=source)
         return Admitted(call, tuple(public))
 
-    async def _asker(self, call: Call, bucket: str, arguments: dict[str, str]) -> Asker:
+    async def _asker(self, call: Call, bucket: str) -> Asker:
         identity, request = call.verified.identity, call.request
         asked = Asked(
             request.source_ip,
             request.is_tls,
             self._clock.now_ms() // 1000,
             call.headers,
-            arguments,
+            call.arguments,
             None if identity.anonymous else identity.name,
             call.verified.kind.value or None,
         )
