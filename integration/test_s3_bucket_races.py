@@ -3,8 +3,10 @@
 # ruff: noqa: F811 - fixtures are imported, and asked for by name
 
 import itertools
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from threading import Barrier
 from typing import Any
@@ -12,7 +14,8 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
-from integration.s3_cluster import S3Nodes, refused
+from impl.api.s3.tests.auth_rig import presign
+from integration.s3_cluster import KEYS, S3Nodes, refused
 from integration.s3_fixtures import bucket, everywhere, nodes, s3  # noqa: F401
 
 ROUNDS = 16
@@ -136,3 +139,37 @@ def test_a_bucket_takes_its_uploads_with_it(s3: Any) -> None:
         s3.list_parts(**named)
     with refused("NoSuchUpload", 404):
         s3.upload_part(**named, PartNumber=1, Body=BODY)
+
+
+SLOW = {
+    "put": ("PUT", "/k", "", bytes(200_000)),
+    "delete": ("POST", "", "delete", b"<Delete><Object><Key>k</Key></Object></Delete>"),
+    "tags": ("PUT", "/k", "tagging", b"<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"),
+}
+
+
+@pytest.mark.parametrize("way", SLOW)
+def test_who_sends_slowly_changes_nothing_in_the_next_bucket_of_that_name(nodes: S3Nodes, s3: Any, way: str) -> None:
+    method, key, sub_resource, body = SLOW[way]
+    name = next(_names)
+    s3.create_bucket(Bucket=name)
+    s3.put_object(Bucket=name, Key="k", Body=BODY)
+    bob, host = nodes.client(key="AKIABOB"), f"127.0.0.1:{nodes.ports['n1']}"
+    named = [(sub_resource, "")] if sub_resource else []
+    sent = presign(
+        method, f"/{name}{key}", named, key=("AKIAALICE", KEYS["AKIAALICE"]), moment=datetime.now(UTC), host=host
+    )
+    with socket.create_connection(("127.0.0.1", nodes.ports["n1"]), timeout=20) as client:
+        lines = f"Host: {host}\r\nExpect: 100-continue\r\nContent-Length: {len(body)}"
+        client.sendall(f"{method} {sent.path}?{sent.query} HTTP/1.1\r\n{lines}\r\n\r\n".encode())
+        assert client.recv(65536).startswith(b"HTTP/1.1 100 "), "it is admitted"
+        client.sendall(body[:-1])
+        s3.delete_object(Bucket=name, Key="k")
+        s3.delete_bucket(Bucket=name)
+        bob.create_bucket(Bucket=name)
+        etag = bob.put_object(Bucket=name, Key="k", Body=b"of bob")["ETag"]
+        client.sendall(body[-1:])
+        answer = client.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 404 ") and b"<Code>NoSuchBucket</Code>" in answer
+    assert bob.head_object(Bucket=name, Key="k")["ETag"] == etag
+    assert bob.get_object_tagging(Bucket=name, Key="k")["TagSet"] == []

@@ -10,6 +10,7 @@ from typing import Final
 from impl.api.http.exchange import Answer, HeaderPairs
 from impl.api.node_face import ObjectNode
 from impl.api.s3 import metadata, versions, xml, xml_requests
+from impl.api.s3.bucket_guard import BucketGuard
 from impl.api.s3.call import Call, owner_of, xml_answer
 from impl.api.s3.errors import OperationAborted
 from impl.api.s3.objects import Objects
@@ -27,6 +28,7 @@ class Amendments:
     def __init__(self, node: ObjectNode, objects: Objects) -> None:
         self._node = node
         self._objects = objects
+        self._guard = BucketGuard(node)
 
     async def acl(self, call: Call) -> Answer:
         """GetObjectAcl."""
@@ -60,6 +62,7 @@ class Amendments:
 
         A try whose answer was lost has the write id of the first one, so it is not made twice.
         """
+        await self._guard.check(call)
         for attempt in range(TRIES_MAX):
             head = await self._objects.head(call)
             written = await self._node.amend(

@@ -20,9 +20,10 @@ from typing import Final
 
 import msgspec
 
+from impl.api.http.body import BodyStream
 from impl.api.node_face import Made, ObjectNode
 from impl.api.s3.bucket import Bucket, creation_id_of, path_of
-from impl.api.s3.call import object_path
+from impl.api.s3.call import Call, object_path
 from impl.api.s3.errors import BucketNotEmpty, NoSuchBucket, OperationAborted
 from impl.errors import AmberioError, OutcomeUnknown
 from impl.model import NULL_VERSION, Head, Stored
@@ -67,12 +68,15 @@ class BucketGuard:
         found = await self._node.list(object_path(bucket, ""), 1, None, False, with_older=True)
         return not found.items
 
-    async def check(self, bucket: Bucket) -> None:
-        """See that the bucket still is the one that a request began with. Raises NoSuchBucket.
+    async def check(self, call: Call) -> None:
+        """See that the bucket still is the one that a request began with, if its body came slowly. Raises NoSuchBucket.
 
-        Nothing rests on it but this: who may write into a bucket may not, by sending slowly, write into the next one
-        of that name.
+        Nothing rests on it but this: who may change a bucket may not, by sending slowly, change the next one of that
+        name. Whoever acts on what a body says calls it before.
         """
+        if not isinstance(call.request.body, BodyStream):
+            return
+        bucket = call.found
         head = await self._node.head(path_of(bucket.name))
         if head is None or head.deleted or creation_id_of(head) != bucket.creation_id:
             raise NoSuchBucket(BucketName=bucket.name)

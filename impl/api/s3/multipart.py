@@ -148,6 +148,7 @@ class Multipart:
     async def complete(self, call: Call) -> Answer:
         """CompleteMultipartUpload. One that comes again after its answer was lost gets the same answer."""
         asked = await documents.read(call, xml_requests.complete_multipart_upload)
+        await self._buckets.guard.check(call)
         upload_id = call.arguments["uploadId"]
         condition = write_condition(call)
         write_id = f"complete {upload_id}"

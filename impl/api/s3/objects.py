@@ -7,7 +7,6 @@ from typing import Final
 import msgspec
 
 from impl.api import conditions
-from impl.api.http.body import BodyStream
 from impl.api.http.exchange import Answer, HeaderPairs
 from impl.api.node_face import ObjectNode, Written
 from impl.api.s3 import documents, metadata, shapes, versions, xml, xml_requests
@@ -99,8 +98,7 @@ class Objects:
         self, call: Call, stored: Stored, content_type: str, attributes: Attributes, condition: Condition
     ) -> Written:
         """Write the head. Raises PreconditionFailed, or NoSuchKey for If-Match where there is nothing."""
-        if isinstance(call.request.body, BodyStream):
-            await self._buckets.guard.check(call.found)
+        await self._buckets.guard.check(call)
         if versions.is_versioned(call.found):
             versions.check_room(await self._node.head(call.path), len(stored.parts))
         written = await self._node.write(
@@ -142,6 +140,7 @@ class Objects:
     async def delete_many(self, call: Call) -> Answer:
         """DeleteObjects: each key by itself, and one answer for all."""
         asked = await documents.read(call, xml_requests.delete)
+        await self._buckets.guard.check(call)
         turns = asyncio.Semaphore(DELETES_AT_ONCE_MAX)
 
         async def one(place: int, target: DeleteTarget) -> Deleted | NotDeleted:
