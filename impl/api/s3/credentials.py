@@ -151,6 +151,14 @@ def _refuse_repeated(root: Section, credentials: list[Credential]) -> None:
             root.fault(
                 f"keys[{position}].access_key_id", "(hidden)", f"it is already that of keys[{earlier}]; give another"
             )
+    for position, credential in enumerate(credentials):
+        meant = first.get(credential.identity.name, position)
+        if meant != position and credentials[meant].identity.access_key_id != credential.identity.access_key_id:
+            root.fault(
+                f"keys[{position}].name",
+                "(hidden)",
+                f"it is the access_key_id of keys[{meant}], whom policies would mean by it; give another",
+            )
 
 
 def _warnings(file: Path) -> tuple[str, ...]:

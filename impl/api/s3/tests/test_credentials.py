@@ -55,6 +55,13 @@ def test_every_fault_is_named_at_once_one_a_line(tmp_path: Path) -> None:
     assert all(line.startswith("credentials.yaml: ") for line in lines)
 
 
+def test_no_name_is_anothers_access_key_id(tmp_path: Path) -> None:
+    namesake = entry(access_key_id="backup", name="AKIAIOSFODNN7EXAMPLE")
+    (line,) = faults(tmp_path, {"keys": [namesake, entry()]})
+    assert " keys[0].name is " in line and "keys[1]" in line
+    assert len(read(tmp_path, {"keys": [entry(name="same"), entry(access_key_id="backup", name="same")]})) == 2
+
+
 @pytest.mark.parametrize("content", [{}, {"keys": []}, {"keys": None}, [], "", "keys: 3", "keys: [3]"])
 def test_a_file_without_keys_is_refused(tmp_path: Path, content: object) -> None:
     assert faults(tmp_path, content)
