@@ -2,12 +2,14 @@
 
 # ruff: noqa: F811 - fixtures are imported, and asked for by name
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from integration.cluster import running
 from integration.s3_askers import outcome, policy_of, who
-from integration.s3_cluster import S3Nodes, refused
+from integration.s3_cluster import S3Nodes, cluster, refused
 from integration.s3_fixtures import bucket, everywhere, nodes, s3  # noqa: F401
 
 POLICIES: dict[str, list[dict[str, Any]]] = {
@@ -221,3 +223,18 @@ def test_a_policy_that_is_none_is_refused(s3: Any, bucket: str) -> None:
             s3.put_bucket_policy(Bucket=bucket, Policy=document)
     with refused("NoSuchBucketPolicy", 404):
         s3.get_bucket_policy(Bucket=bucket)
+
+
+def test_a_node_that_was_away_when_a_policy_changed_obeys_it_when_it_is_back(tmp_path: Path) -> None:
+    with running(cluster(tmp_path, 3)) as nodes:
+        assert isinstance(nodes, S3Nodes)
+        owner = nodes.client("n1")
+        owner.create_bucket(Bucket="kept")
+        owner.put_object(Bucket="kept", Key="k", Body=b"x")
+        owner.put_bucket_policy(Bucket="kept", Policy=policy_of("kept", POLICIES["read for all"]))
+        assert nodes.ask("n3", "GET", "/kept/k").status == 200
+        nodes.kill("n3")
+        owner.delete_bucket_policy(Bucket="kept")
+        assert nodes.ask("n2", "GET", "/kept/k").status == 403
+        nodes.start("n3")
+        assert nodes.ask("n3", "GET", "/kept/k").status == 403
