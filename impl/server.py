@@ -95,7 +95,7 @@ async def serve(settings: Settings, cluster: Cluster, me: NodeSettings, direct: 
     node = await start_node(settings, cluster, me.node_id, log)
     try:
         api = NativeApi(node.node, broken(settings.mutants))
-        s3 = S3Api(node.node, settings.s3, keys, RealClock())
+        s3 = S3Api(node.node, settings.s3, keys, RealClock(), broken(settings.mutants))
         listener = await _listen(settings, cluster, me, node, api, s3, direct)
         if tls is not None and me.tls_bind_addr is not None:
             await listener.add_tls(me.tls_bind_addr.host, me.tls_bind_addr.port, tls)

@@ -28,6 +28,7 @@ _REGISTERS: Final = "impl/storage/registers.py"
 _WORKERS: Final = "impl/storage/workers.py"
 _PARTS: Final = "impl/storage/parts.py"
 _NATIVE: Final = "impl/api/native.py"
+_S3: Final = "impl/api/s3/objects.py"
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -83,6 +84,7 @@ class Rules(msgspec.Struct, frozen=True):
     tombstone_not_found: Annotated[bool, Mutant(_NATIVE, "what is deleted is told from what never was")] = False
     swap_304_and_412: Annotated[bool, Mutant(_NATIVE, "304 and 412 mean what RFC 9110 says")] = False
     range_off_by_one: Annotated[bool, Mutant(_NATIVE, "a range has the bytes that were asked for")] = False
+    version_ignored: Annotated[bool, Mutant(_S3, "a version that is named is the one that is read")] = False
 
 
 HONEST: Final = Rules()

@@ -17,8 +17,9 @@ Branch = tuple[str, str]
 
 UNREACHABLE: Final[dict[Branch, str]] = {
     ("Claim", "outcome=replayed"): "a claim finds nothing, so no write of its was recorded",
+    ("Claim", "operation=amend"): "what is amended was read first, so somebody wrote it without a claim just before",
 }
-"""What the spec allows, and no client of the API can bring about; with the reason."""
+"""What the spec allows, and no client of the API can bring about, or only by the rarest chance; with the reason."""
 
 
 def branches_of(tuples: Iterable[Reached]) -> frozenset[Branch]:

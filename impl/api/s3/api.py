@@ -33,6 +33,7 @@ from impl.api.s3.posts import Posts
 from impl.config import S3Settings
 from impl.doors import Clock
 from impl.errors import AmberioError
+from impl.protocol.rules import HONEST, Rules
 
 OTHERS: Final = ("/_", "/internal/")
 """How the URLs of the other APIs begin."""
@@ -59,8 +60,16 @@ log = structlog.get_logger(__name__)
 class S3Api:
     """The S3 API of one node. Without `credentials` all is denied, unless the settings let everybody in."""
 
-    def __init__(self, node: ObjectNode, settings: S3Settings, credentials: Credentials | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        node: ObjectNode,
+        settings: S3Settings,
+        credentials: Credentials | None,
+        clock: Clock,
+        rules: Rules = HONEST,
+    ) -> None:
         self._node = node
+        self._rules = rules
         self._settings = settings
         self._has_keys = credentials is not None
         self._clock = clock
@@ -85,7 +94,11 @@ class S3Api:
 
     def _table(self, node: ObjectNode) -> dict[Place, Handle]:
         buckets, clock = self._buckets, self._clock
-        configuration, objects, lists = Configuration(node, buckets, clock), Objects(node, buckets), Lists(node)
+        configuration, objects, lists = (
+            Configuration(node, buckets, clock),
+            Objects(node, buckets, self._rules),
+            Lists(node),
+        )
         amendments = Amendments(node, objects)
         multipart = Multipart(node, buckets, objects, clock)
         table: dict[Place, Handle] = {

@@ -40,6 +40,7 @@ from impl.api.s3.shapes import Deleted, DeleteResult, DeleteTarget, NotDeleted
 from impl.errors import AmberioError
 from impl.model import INLINE_BODY_BYTES_MAX, NULL_VERSION, Attributes, Head, Stored
 from impl.protocol.change import NO_CONDITION, Condition
+from impl.protocol.rules import HONEST, Rules
 
 PUT_BYTES_MAX: Final = 5 * 1024**3
 DELETES_AT_ONCE_MAX: Final = 16
@@ -59,9 +60,10 @@ _UNSIGNED: Final = Payload(PayloadKind.UNSIGNED)
 class Objects:
     """The operations on objects of one node."""
 
-    def __init__(self, node: ObjectNode, buckets: Buckets) -> None:
+    def __init__(self, node: ObjectNode, buckets: Buckets, rules: Rules = HONEST) -> None:
         self._node = node
         self._buckets = buckets
+        self._rules = rules
 
     # -- writes
 
@@ -223,7 +225,7 @@ class Objects:
 
         Raises NoSuchKey, NoSuchVersion, MethodNotAllowed.
         """
-        version = versions.asked(call.arguments)
+        version = None if self._rules.version_ignored else versions.asked(call.arguments)
         return versions.named(call.found, call.key, await self._node.head(call.path), version)
 
     async def _content(self, call: Call, head: Head, about: HeaderPairs, span: Span | None) -> Answer:

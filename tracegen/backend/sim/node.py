@@ -172,8 +172,9 @@ class SimNode:
         if running is None:
             raise HarnessError(f"{self.name} was killed while it started")
         now.running = running
-        now.api = NativeApi(running.node, broken(self._settings.mutants))
-        s3 = S3Api(running.node, self._settings.s3, None, self.clock)
+        rules = broken(self._settings.mutants)
+        now.api = NativeApi(running.node, rules)
+        s3 = S3Api(running.node, self._settings.s3, None, self.clock, rules)
         now.routes = HotRoutes((*now.api.routes(), *s3.routes()))
         self._network.listen(self.name, running.rpc, now.context)
         self._loop.create_task(self._watch(now, running), context=now.context)
