@@ -15,6 +15,8 @@ from job import KEY_ID, SECRET, answer, md5
 
 BRANCH = "main"
 CHUNK = 1000
+WAIT_S = 60.0
+"""Writers wait for each other no longer: one may have failed."""
 
 
 def repository(url: str, bucket: str, prefix: str) -> icechunk.Repository:
@@ -49,7 +51,7 @@ def commit(urls: list[str], bucket: str, prefix: str, writers: int, turns: int) 
     shape = (writers * turns * CHUNK,)
     zarr.create_array(session.store, shape=shape, chunks=(CHUNK,), dtype="i8", fill_value=-1)
     session.commit("made")
-    at_once = threading.Barrier(writers)
+    at_once = threading.Barrier(writers, timeout=WAIT_S)
 
     def write(number: int) -> int:
         conflicts = 0
@@ -82,7 +84,7 @@ def _quarrel(repositories: list[icechunk.Repository]) -> list[str]:
     sessions = [repository.writable_session(BRANCH) for repository in repositories[:2]]
     for session in sessions:
         zarr.open_array(session.store, mode="r+")[:CHUNK] = numbers(0, 0)
-    at_once = threading.Barrier(len(sessions))
+    at_once = threading.Barrier(len(sessions), timeout=WAIT_S)
 
     def write(session: icechunk.Session) -> str:
         at_once.wait()

@@ -41,6 +41,9 @@ SETTINGS = {
 }
 """So small that a few thousand keys fill many tables."""
 
+UNAWARE = {"manifest_poll_interval": '"3600s"'}
+"""A writer looks so seldom who may write that it learns it only from a put that fails."""
+
 
 def store(url: str, bucket: str) -> ObjectStore:
     builder = ObjectStoreBuilder.from_url(f"s3://{bucket}/")
@@ -50,9 +53,9 @@ def store(url: str, bucket: str) -> ObjectStore:
     return builder.build()
 
 
-async def opened(url: str, bucket: str, path: str) -> Db:
+async def opened(url: str, bucket: str, path: str, **more: str) -> Db:
     settings = Settings.default()
-    for name, value in SETTINGS.items():
+    for name, value in (SETTINGS | more).items():
         settings.set(name, value)
     builder = DbBuilder(path, store(url, bucket))
     builder.with_settings(settings)
@@ -147,7 +150,7 @@ async def _fence(urls: list[str], bucket: str, path: str, writers: int, each: in
 
     async def write(number: int) -> Db | None:
         try:
-            db = await opened(urls[number % len(urls)], bucket, path)
+            db = await opened(urls[number % len(urls)], bucket, path, **UNAWARE)
         except Error.Closed as error:  # by one that opened it later, before this one was done
             refused.append(error.reason.name)
             return None
