@@ -103,6 +103,31 @@ def test_a_fault_says_the_key_the_value_and_what_would_be_right(text: str, said:
     assert line.startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[workload]\nversioning = "enabled"', "workload.versioning does nothing for native; leave it out"),
+        ('[workload]\napi = "s4"', "workload.api is 's4'; use one of native, s3"),
+        (
+            '[workload]\napi = "s3"\nversioning = "on"',
+            "workload.versioning is 'on'; use one of off, enabled, suspended",
+        ),
+        ("[workload]\nmix = { tag = 1, get = 1 }", "workload.mix.tag is not a key here"),
+        (
+            '[workload]\napi = "s3"\nmix = { put_if_generation = 1, get = 1 }',
+            "workload.mix.put_if_generation is not a key",
+        ),
+        (
+            'prefix = "No Bucket/"\n[workload]\napi = "s3"',
+            "prefix makes 'No Bucket' the bucket; use 3 to 63 lower-case",
+        ),
+    ],
+)
+def test_what_an_api_does_not_have_is_a_fault(text: str, said: str) -> None:
+    (line,) = [line for line in faults_of(f'prefix = "a-bucket/"\n{text}' if "prefix" not in text else text)]
+    assert line.startswith(said)
+
+
 def test_a_name_that_no_scenario_has_is_answered_with_those_that_exist() -> None:
     with pytest.raises(ScenarioError, match=r"no scenario is called 'kil-one'; there are: .*kill-one"):
         scenarios.find("kil-one")
