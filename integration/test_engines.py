@@ -12,6 +12,7 @@ import hashlib
 import json
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -225,8 +226,8 @@ def test_databend_attaches_a_table_that_it_has_never_seen_by_its_objects_alone(p
     ):
         written = engine("databend.write", url=url, location=location, batches=batches)
     rows, deleted = batches * batch, 2000
-    inserts, after = [batch * (number + 1) for number in range(batches)], [rows, rows - deleted, rows - deleted]
-    assert written["snapshots"] == [*inserts, *after]
+    inserts = [batch * (number + 1) for number in range(batches)]
+    assert [count for count, _ in groupby(written["snapshots"])] == [*inserts, rows - deleted]
     updated, new = range(1000), range(1000 + deleted, rows)
     assert written["holds"] == {
         "states": {"updated": [len(updated), sum(updated)], "new": [len(new), sum(new)]},
