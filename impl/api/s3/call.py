@@ -1,5 +1,7 @@
 """One S3 request, read: what it is about, what it asks, who sent it; and the small pieces of every answer."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.utils import formatdate
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -17,6 +19,7 @@ from impl.api.s3.errors import AccessDenied, InvalidArgument, InvalidURI, Missin
 from impl.api.s3.form_upload import FormUpload
 from impl.api.s3.names import Target
 from impl.api.s3.shapes import Owner
+from impl.errors import AmberioError, OutcomeUnknown
 from impl.protocol.change import Condition
 
 XML_TYPE: Final = ("Content-Type", "application/xml")
@@ -97,6 +100,17 @@ class Call(msgspec.Struct, frozen=True):
         if required and not body:
             raise MissingRequestBody()
         return body
+
+
+@contextmanager
+def once_written(text: str) -> Iterator[None]:
+    """What goes wrong after a write took effect leaves it unknown, and is not called failed. Raises OutcomeUnknown."""
+    try:
+        yield
+    except OutcomeUnknown:
+        raise
+    except AmberioError as error:
+        raise OutcomeUnknown(f"{text}: {error}; try again") from error
 
 
 def object_path(bucket: str, key: str) -> str:

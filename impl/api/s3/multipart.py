@@ -23,7 +23,7 @@ from impl.api.s3 import checksums, documents, listing, metadata, shapes, version
 from impl.api.s3.bodies import CheckedBody
 from impl.api.s3.bucket import Bucket
 from impl.api.s3.buckets import Buckets
-from impl.api.s3.call import Call, number_argument, owner_of, xml_answer
+from impl.api.s3.call import Call, number_argument, once_written, owner_of, xml_answer
 from impl.api.s3.checksums import Algorithm, Checksum, ChecksumType
 from impl.api.s3.errors import (
     EntityTooLarge,
@@ -177,7 +177,8 @@ class Multipart:
         )
         refuse(call, condition, written)
         await self._buckets.guard.settle(call.found, call.path, written, call.request.request_id)
-        await self._forget(call, sorted(found))
+        with once_written("complete, but the upload is not gone yet"):
+            await self._forget(call, sorted(found))
         return self._completed(call, written, checksum)
 
     async def _completed_before(self, call: Call, write_id: str) -> Answer:

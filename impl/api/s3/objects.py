@@ -19,6 +19,7 @@ from impl.api.s3.call import (
     http_time,
     number_argument,
     object_path,
+    once_written,
     refusal_of_condition,
     xml_answer,
 )
@@ -294,7 +295,8 @@ class Objects:
         stored, checksum = await self._stored_copy(call, source_path, head)
         attributes = (*attributes, *metadata.of_checksum(checksum))
         written = await self.write(call, stored, content_type, attributes, condition)
-        now = await self._node.head(call.path)
+        with once_written("copied, but it is not known when"):
+            now = await self._node.head(call.path)
         copy = now.at(written.version) if now is not None else None
         modified_ms = copy.updated_at_ms if copy is not None else head.updated_at_ms
         about = versions.told_of_copy(call.found, written, head)
