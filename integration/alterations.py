@@ -314,6 +314,9 @@ ALTERATIONS: Final[list[Alteration]] = [
     *found("Accept"),
     *carried("Accept", "ballot", "next", "generation", "etag", "deleted", "versions"),
     *stated("Accept", "write_id"),
+    *found("Adopt"),
+    *carried("Adopt", "read", "ballot", "generation"),
+    *stated("Adopt", "etag", "deleted", "versions", "write_id"),
     *found("Refuse"),
     *carried("Refuse", "ballot"),
     Alteration(

@@ -23,7 +23,7 @@ SITES: Final = 2  # of each way to corrupt
 SHORT: Final = 150  # events; longer traces only where there is no other
 TRIED: Final = 30  # events of a path, until one is found that can be corrupted so
 TAIL: Final = 5  # events that are left after the last one that may contradict
-ACCEPTOR: Final = frozenset(("Restart", "Promise", "Claim", "Accept", "Refuse", "Report"))
+ACCEPTOR: Final = frozenset(("Restart", "Promise", "Claim", "Accept", "Adopt", "Refuse", "Report"))
 HARMLESS_WITHOUT: Final = frozenset(("Refuse", "Acknowledge", "Read"))  # nothing follows from them
 HARMLESS_TWICE: Final = frozenset(("Refuse", "Report"))  # a question may arrive twice, and is answered twice
 ANY: Final = "any"  # the replay, or a rule: whichever comes first
@@ -203,7 +203,7 @@ def moved(source: Behaviour, number: int) -> Corruption | None:
 def changes_acceptor(entry: Entry) -> bool:
     """Does the acceptor's next event find another state than this one found?"""
     match entry.kind:
-        case "Promise" | "Claim":
+        case "Promise" | "Claim" | "Adopt":
             return True
         case "Accept":
             return bool(entry.fields["was_accepted"] != entry.fields["ballot"])

@@ -196,7 +196,7 @@ def _acceptor(behaviour: Behaviour, until: Entry) -> dict[str, Any] | None:
         "versions": [],
     }
     for entry in behaviour.entries[: behaviour.entries.index(until)]:
-        if entry.node != until.node or entry.kind not in ("Promise", "Accept", "Claim"):
+        if entry.node != until.node or entry.kind not in ("Promise", "Accept", "Adopt", "Claim"):
             continue
         said = entry.fields
         state["promised"] = said["ballot"] if said.get("next") is None else said["next"]

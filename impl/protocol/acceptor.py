@@ -1,4 +1,4 @@
-"""The acceptor of one register: pure steps, named as in spec/tla/Register.tla (Promise, Accept, Report, Refuse).
+"""The acceptor of one register: pure steps, named as in spec/tla/Register.tla (Promise, Accept, Adopt, Report, Refuse).
 
 A step is `(register, message) -> Step`: the register after it, whether it was taken, and the event that says so. The
 caller makes register and event durable together, and only then answers.
@@ -9,7 +9,7 @@ import msgspec
 from impl.model import VIRGIN, Ballot, Head, Register, ReplicaSet
 from impl.protocol import events
 from impl.protocol.change import Change, Result, described
-from impl.protocol.messages import Accept, Prepare, Read
+from impl.protocol.messages import Accept, Prepare, Read, State
 from impl.protocol.rules import HONEST, Rules
 
 
@@ -65,6 +65,38 @@ def on_accept(register: Register, request: Accept, rules: Rules = HONEST) -> Ste
         was_generation=register.generation,
     )
     return Step(accepted_register(request.ballot, head, request.next), True, accept)
+
+
+def may_adopt(register: Register, accepted: Ballot) -> bool:
+    """Does a replica in this state catch up with one that has accepted this ballot? (spec: Adopt)"""
+    return accepted > register.accepted and accepted >= register.promised
+
+
+def on_adopt(register: Register, path: str, read: str, found: State, rules: Rules = HONEST) -> Step:
+    """Take over what another replica, asked by `read`, has accepted, unless something higher is promised (spec: Adopt).
+
+    It is a late request to accept, but for `next`: that is promised only to the coordinator, in a reply to it.
+    """
+    if not may_adopt(register, found.accepted) and not (
+        rules.adopt_below_promise and found.accepted > register.accepted
+    ):
+        return Step(register, False, None)
+    head = found.head
+    adopt = events.Adopt(
+        path=path,
+        cause=_causes(found.event),
+        read=read,
+        ballot=found.accepted,
+        generation=head.generation if head else 0,
+        etag=head.etag if head else None,
+        deleted=head.deleted if head else False,
+        versions=head.version_ids if head else (),
+        write_id=head.last_write_id if head else None,
+        was_promised=known(register.promised),
+        was_accepted=known(register.accepted),
+        was_generation=register.generation,
+    )
+    return Step(Register(max(register.promised, found.accepted), found.accepted, head), True, adopt)
 
 
 def is_virgin(register: Register, rules: Rules = HONEST) -> bool:

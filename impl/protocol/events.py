@@ -59,6 +59,18 @@ class Accept(Found, frozen=True, tag="Accept", kw_only=True):
     write_id: str | None
 
 
+class Adopt(Found, frozen=True, tag="Adopt", kw_only=True):
+    """A replica that was away takes over what another one has accepted, at `ballot`, as it was told for `read`."""
+
+    read: str
+    ballot: Ballot
+    generation: int
+    etag: str | None
+    deleted: bool
+    versions: tuple[int, ...]
+    write_id: str | None
+
+
 class Refuse(Found, frozen=True, tag="Refuse", kw_only=True):
     step: Literal["prepare", "accept"]
     ballot: Ballot
@@ -119,5 +131,5 @@ class ReadQuorum(Event, frozen=True, tag="Read", kw_only=True):
     generation: int
 
 
-TraceEvent = Restart | Prepare | Promise | Accept | Refuse | Report | Propose | Claim | Acknowledge | ReadQuorum
+TraceEvent = Restart | Prepare | Promise | Accept | Adopt | Refuse | Report | Propose | Claim | Acknowledge | ReadQuorum
 """Every kind that names a path."""

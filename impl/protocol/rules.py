@@ -39,6 +39,7 @@ class Rules(msgspec.Struct, frozen=True):
     promise_lower: Annotated[bool, Mutant(_ACCEPTOR, "a promise is never taken back for a lower ballot")] = False
     promise_forgets_accepted: Annotated[bool, Mutant(_ACCEPTOR, "a promise keeps what was accepted")] = False
     claim_not_virgin: Annotated[bool, Mutant(_ACCEPTOR, "a claim is made where nothing was ever promised")] = False
+    adopt_below_promise: Annotated[bool, Mutant(_ACCEPTOR, "a repair keeps promises")] = False
     # what a change makes of a head
     ignore_if_none_match: Annotated[bool, Mutant(_CHANGE, "what exists is not created a second time")] = False
     ignore_write_id: Annotated[bool, Mutant(_CHANGE, "a write id takes effect once")] = False

@@ -218,6 +218,19 @@ Accept(r, b) ==
                     [promised |-> Max(b, proposed[b].next), accepted |-> b, head |-> proposed[b].head]]
     /\ UNCHANGED <<group, used, proposed, reads>>
 
+(* Adopt what another replica has accepted: how one that was away catches up, without its coordinator and without a    *)
+(* ballot of its own.  It is as if the request to accept had come late, and its reply were lost; so nobody may take it  *)
+(* for a promise of `next`, and none is made.  Not below what is promised here, and so not below what is accepted: else *)
+(* a repair undoes what came after, or accepts behind the back of whoever was promised that it cannot be.               *)
+Adopt(r, b) ==
+    /\ r \in group.replicas
+    /\ b \in DOMAIN proposed
+    /\ promised[r] <= b
+    /\ promised' = [promised EXCEPT ![r] = b]
+    /\ accepted' = [accepted EXCEPT ![r] = b]
+    /\ head' = [head EXCEPT ![r] = proposed[b].head]
+    /\ UNCHANGED <<group, used, proposed, reply, reads>>
+
 (* Refuse, because something as high (to prepare) or higher (to accept) is promised; nothing changes. *)
 Refuse(r, step, b) ==
     /\ r \in group.replicas

@@ -30,7 +30,8 @@ CONSTANTS
     Replicas, Preferred, WriteQuorum, Coordinators,
     Rounds,        \* the rounds that coordinators may prepare, besides the claim
     Reads,         \* how many quorum reads
-    RestartMax
+    RestartMax,
+    Heals          \* whether replicas adopt what others have accepted
 
 VARIABLES
     promised2, accepted2, head2, used2, proposed2, reply2, reads2,   \* the second copy
@@ -67,6 +68,7 @@ Steps ==
                c \in Coordinators, b \in DOMAIN proposed, counted \in Quorums(group.writeQuorum) }
     \cup { <<"Promise", r, b>> : r \in Replicas, b \in asked }
     \cup { <<"Accept", r, b>> : r \in Replicas, b \in DOMAIN proposed }
+    \cup { <<"Adopt", r, b>> : r \in IF Heals THEN Replicas ELSE {}, b \in DOMAIN proposed }
     \cup { <<"Refuse", r, "prepare", b>> : r \in Replicas, b \in asked }
     \cup { <<"Refuse", r, "accept", b>> : r \in Replicas, b \in DOMAIN proposed }
     \cup { <<"Report", r, q>> : r \in Replicas, q \in Reads }
@@ -82,6 +84,7 @@ Do(s) ==
     \/ s[1] = "Acknowledge" /\ Acknowledge(s[2], s[3], s[4])
     \/ s[1] = "Promise" /\ Promise(s[2], s[3])
     \/ s[1] = "Accept" /\ Accept(s[2], s[3])
+    \/ s[1] = "Adopt" /\ Adopt(s[2], s[3])
     \/ s[1] = "Refuse" /\ Refuse(s[2], s[3], s[4])
     \/ s[1] = "Report" /\ Report(s[2], s[3])
     \/ s[1] = "Read" /\ Read(s[3], s[4], s[5])
@@ -94,6 +97,7 @@ OtherDo(s) ==
     \/ s[1] = "Acknowledge" /\ Other!Acknowledge(s[2], s[3], s[4])
     \/ s[1] = "Promise" /\ Other!Promise(s[2], s[3])
     \/ s[1] = "Accept" /\ Other!Accept(s[2], s[3])
+    \/ s[1] = "Adopt" /\ Other!Adopt(s[2], s[3])
     \/ s[1] = "Refuse" /\ Other!Refuse(s[2], s[3], s[4])
     \/ s[1] = "Report" /\ Other!Report(s[2], s[3])
     \/ s[1] = "Read" /\ Other!Read(s[3], s[4], s[5])
@@ -104,7 +108,7 @@ Causes(a, b) ==
     \/ a[1] = "Prepare" /\ b[1] = "Promise" /\ a[3] = b[3]
     \/ a[1] = "Prepare" /\ b[1] = "Refuse" /\ b[3] = "prepare" /\ a[3] = b[4]
     \/ a[1] \in {"Propose", "Claim"} /\ LET ballot == IF a[1] = "Claim" THEN a[2] ELSE a[3] IN
-           \/ b[1] = "Accept" /\ ballot = b[3]
+           \/ b[1] \in {"Accept", "Adopt"} /\ ballot = b[3]
            \/ b[1] = "Refuse" /\ b[3] = "accept" /\ ballot = b[4]
     \/ a[1] \in {"Promise", "Accept"} /\ b[1] = "Propose" /\ a[2] \in b[5]
            /\ b[3] = IF a[1] = "Promise" THEN a[3] ELSE proposed[a[3]].next

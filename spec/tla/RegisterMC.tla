@@ -18,7 +18,8 @@ CONSTANTS
     Changes,        \* what clients may ask for, any of them again and anywhere: retries are how floors become known
     ReadIds,        \* how many quorum reads
     Ballots,        \* the ballots that coordinators may use besides the claim: what bounds the model
-    RestartMax      \* bound on crashes
+    RestartMax,     \* bound on crashes
+    Heals           \* whether replicas adopt what others have accepted
 
 VARIABLES
     votes,          \* [Node -> set of ballots]: all that an acceptor ever accepted
@@ -101,6 +102,14 @@ MCAccept(r, b) ==
     /\ votes' = [votes EXCEPT ![r] = @ \cup {b}]
     /\ UNCHANGED <<lineage, floors, begun, told, answers, readFloor, readAnswers, restarts>>
 
+MCAdopt(r, b) ==
+    /\ Heals
+    /\ accepted[r] # b
+    /\ \E other \in Replicas \ {r} : accepted[other] = b
+    /\ Adopt(r, b)
+    /\ votes' = [votes EXCEPT ![r] = @ \cup {b}]
+    /\ UNCHANGED <<lineage, floors, begun, told, answers, readFloor, readAnswers, restarts>>
+
 (* Reads are told apart by when they began; one begins only when the one before it has, which loses no generality. *)
 MCReadBegins(q) ==
     /\ q \notin DOMAIN readFloor
@@ -135,7 +144,7 @@ MCNext ==
            MCClaim(c, change, next) \/ \E counted \in SUBSET Replicas : MCPropose(c, counted, change, next)
     \/ \E c \in Coordinators, b \in DOMAIN proposed, counted \in SUBSET Replicas : MCAcknowledge(c, b, counted)
     \/ \E r \in Replicas, b \in Ballots : MCPromise(r, b)
-    \/ \E r \in Replicas, b \in DOMAIN proposed : MCAccept(r, b)
+    \/ \E r \in Replicas, b \in DOMAIN proposed : MCAccept(r, b) \/ MCAdopt(r, b)
     \/ \E n \in Replicas \cup Coordinators : MCRestart(n)
     \/ \E q \in ReadIds : MCReadBegins(q) \/ \E r \in Replicas : MCReport(r, q)
     \/ \E q \in ReadIds, counted \in SUBSET Replicas, b \in {None} \cup DOMAIN proposed : MCRead(q, counted, b)

@@ -93,7 +93,7 @@ OnNext ==
               \/ \E counted \in Enough(ReadQuorum) : MCPropose(c, counted, change, None)
        \/ \E c \in OnNode, b \in DOMAIN proposed : \E counted \in Enough(group.writeQuorum) : MCAcknowledge(c, b, counted)
        \/ \E r \in group.replicas, c \in OnNode : MCPromise(r, used[c])
-       \/ \E r \in group.replicas, b \in DOMAIN proposed : MCAccept(r, b)
+       \/ \E r \in group.replicas, b \in DOMAIN proposed : MCAccept(r, b) \/ MCAdopt(r, b)
        \/ \E n \in group.replicas : MCRestart(n)
        \/ \E q \in ReadIds : MCReadBegins(q) \/ \E r \in group.replicas : MCReport(r, q)
        \/ \E q \in ReadIds, b \in {None} \cup DOMAIN proposed :

@@ -119,6 +119,18 @@ ReplayAccept(e) ==
     /\ Accept_write_id(e) = LastWrite(proposed[Accept_ballot(e)].head)
     /\ Accept(Accept_node(e), Accept_ballot(e))
 
+ReplayAdopt(e) ==
+    /\ Adopt_was_promised(e) = promised[Adopt_node(e)]
+    /\ Adopt_was_accepted(e) = accepted[Adopt_node(e)]
+    /\ Adopt_was_generation(e) = head[Adopt_node(e)].generation
+    /\ Adopt_ballot(e) \in DOMAIN proposed
+    /\ Adopt_generation(e) = proposed[Adopt_ballot(e)].head.generation
+    /\ Adopt_etag(e) = Etag(proposed[Adopt_ballot(e)].head)
+    /\ Adopt_deleted(e) = Deleted(proposed[Adopt_ballot(e)].head)
+    /\ Adopt_versions(e) = Ids(proposed[Adopt_ballot(e)].head)
+    /\ Adopt_write_id(e) = LastWrite(proposed[Adopt_ballot(e)].head)
+    /\ Adopt(Adopt_node(e), Adopt_ballot(e))
+
 ReplayRefuse(e) ==
     /\ Refuse_was_promised(e) = promised[Refuse_node(e)]
     /\ Refuse_was_accepted(e) = accepted[Refuse_node(e)]
@@ -170,6 +182,7 @@ TraceNext ==
        \/ Kind(Event) = K_Prepare /\ ReplayPrepare(Event)
        \/ Kind(Event) = K_Claim /\ ReplayClaim(Event)
        \/ Kind(Event) = K_Refuse /\ ReplayRefuse(Event)
+       \/ Kind(Event) = K_Adopt /\ ReplayAdopt(Event)
        \/ Kind(Event) = K_Restart /\ ReplayRestart(Event)
     /\ cursor' = cursor + 1
     /\ unanswered' = UnansweredAfter(Event)

@@ -44,6 +44,7 @@ WalkNext ==
     \/ Say /\ \E r \in Replicas, b \in Newest :
            Refuse(r, "prepare", b) /\ UNCHANGED ghosts /\ step' = <<"RefusePrepare", r, b>>
     \/ Say /\ \E r \in Replicas, b \in DOMAIN proposed : MCAccept(r, b) /\ step' = <<"Accept", r, b>>
+    \/ Say /\ \E r \in Replicas, b \in DOMAIN proposed : MCAdopt(r, b) /\ step' = <<"Adopt", r, b>>
     \/ Say /\ \E r \in Replicas, b \in DOMAIN proposed :
            Refuse(r, "accept", b) /\ UNCHANGED ghosts /\ step' = <<"RefuseAccept", r, b>>
     \/ Say /\ \E n \in Replicas \cup Coordinators : MCRestart(n) /\ step' = <<"Restart", n>>

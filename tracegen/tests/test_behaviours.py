@@ -33,7 +33,7 @@ def test_the_code_follows_every_behaviour_of_the_spec(behaviours: list[list[Told
 def test_the_behaviours_take_every_step_that_the_spec_has(behaviours: list[list[Told]]) -> None:
     taken = {str(told.step[0]) for behaviour in behaviours for told in behaviour}
     assert taken == {
-        *("Init", "Prepare", "Promise", "RefusePrepare", "Claim", "Propose", "Accept", "RefuseAccept"),
+        *("Init", "Prepare", "Promise", "RefusePrepare", "Claim", "Propose", "Accept", "Adopt", "RefuseAccept"),
         *("Acknowledge", "ReadBegins", "Report", "Read", "Restart"),
     }
 

@@ -80,6 +80,16 @@ class Accept(Found, tag=True, gc=False, kw_only=True):
     write_id: str | None
 
 
+class Adopt(Found, tag=True, gc=False, kw_only=True):
+    read: str
+    ballot: Ballot
+    generation: int
+    etag: str | None
+    deleted: bool
+    versions: tuple[int, ...]
+    write_id: str | None
+
+
 class Refuse(Found, tag=True, gc=False, kw_only=True):
     step: str
     ballot: Ballot
@@ -138,7 +148,9 @@ class Read(Event, tag=True, gc=False, kw_only=True):
     generation: int
 
 
-AnyLine = Start | Stop | Restart | Prepare | Promise | Claim | Propose | Accept | Refuse | Acknowledge | Report | Read
+AnyLine = (
+    Start | Stop | Restart | Prepare | Promise | Claim | Propose | Accept | Adopt | Refuse | Acknowledge | Report | Read
+)
 _DECODER: Final = msgspec.json.Decoder(AnyLine)
 
 Files = dict[str, list[Any]]

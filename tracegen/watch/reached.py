@@ -71,6 +71,7 @@ _CLASSES: Final[dict[type, Callable[[Any], Reached]]] = {
         _following(event),
         *_found(event, _owner(event)),
     ),
+    events.Adopt: lambda event: ("deleted" if event.deleted else "kept", *_found(event, _owner(event))),
     events.Refuse: lambda event: (event.step, *_found(event, _owner(event))),
     events.Acknowledge: lambda event: (event.outcome, _age(event.generation)),
     events.Report: lambda event: _found(event, event.node),

@@ -114,6 +114,7 @@ class Register:
             events.Claim: self.claim,
             events.Propose: self.propose,
             events.Accept: self.accept,
+            events.Adopt: self.adopt,
             events.Refuse: self.refuse,
             events.Acknowledge: self.acknowledge,
             events.Report: self.report,
@@ -277,6 +278,24 @@ class Register:
         self.reply.setdefault(ballot[1], {})[node] = state
         return ""
 
+    def adopt(self, event: events.Adopt) -> str:
+        if wrong := self._other_state(event):
+            return wrong
+        node, ballot = event.node, event.ballot or _NONE
+        if ballot not in self.proposed:
+            return "Adopt_ballot(e) \\in DOMAIN proposed"
+        head, _ = self.proposed[ballot]
+        if (event.generation, event.deleted, event.etag, event.versions) != head[:TOLD]:
+            return f"Adopt_generation, _etag, _deleted, _versions(e) = proposed[..].head: {head[:TOLD]}"
+        if event.write_id != (head[-1][-1] if head[-1] else None):
+            return "Adopt_write_id(e) = LastWrite(proposed[..].head)"
+        if node not in self.replicas:
+            return "r \\in group.replicas"
+        if not self.state.get(node, NO_REPLY)[0] <= ballot:
+            return "promised[r] <= b"
+        self.state[node] = (ballot, ballot, head)
+        return ""
+
     def refuse(self, event: events.Refuse) -> str:
         if wrong := self._other_state(event):
             return wrong
@@ -372,6 +391,10 @@ _PAIRS: Final[dict[tuple[type, type], tuple[tuple[str, ...], tuple[str, ...]]]] 
     (events.Propose, events.Claim): (("ballot",), ("next",)),
     (events.Accept, events.Propose): (("ballot", "next", "generation", "etag", "deleted", "versions"),) * 2,
     (events.Accept, events.Claim): (("ballot", "next", "generation", "etag", "deleted", "versions"),) * 2,
+    (events.Adopt, events.Report): (
+        ("read", "ballot", "generation"),
+        ("read", "was_accepted", "was_generation"),
+    ),
     (events.Refuse, events.Prepare): (("ballot",), ("ballot",)),
     (events.Refuse, events.Propose): (("ballot",), ("ballot",)),
     (events.Refuse, events.Claim): (("ballot",), ("ballot",)),
@@ -382,7 +405,7 @@ _PAIRS: Final[dict[tuple[type, type], tuple[tuple[str, ...], tuple[str, ...]]]] 
 """Which kind may be caused by which, and the fields that one message must have in both alike (spec/register.toml)."""
 
 _GETTERS: Final = {kinds: (attrgetter(*own), attrgetter(*other)) for kinds, (own, other) in _PAIRS.items()}
-_ONE_CAUSE: Final = frozenset((events.Promise, events.Accept, events.Refuse))
+_ONE_CAUSE: Final = frozenset((events.Promise, events.Accept, events.Adopt, events.Refuse))
 _CAUSE_EACH_COUNTED: Final = frozenset((events.Propose, events.Acknowledge, events.Read))
 
 
@@ -425,7 +448,7 @@ class Causes:
         return ""
 
 
-_OPENED: Final = frozenset((events.Promise, events.Claim, events.Accept, events.Refuse, events.Report))
+_OPENED: Final = frozenset((events.Promise, events.Claim, events.Accept, events.Adopt, events.Refuse, events.Report))
 
 
 class Begins:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from impl.model import NO_BALLOT, VIRGIN, Ballot, Head, Register, ReplicaSet
-from impl.protocol.acceptor import Step, is_virgin, known, on_accept, on_claim, on_prepare, on_read
+from impl.protocol.acceptor import Step, is_virgin, known, on_accept, on_adopt, on_claim, on_prepare, on_read
 from impl.protocol.change import Change, apply
-from impl.protocol.messages import Accept, Prepare, Read
+from impl.protocol.messages import Accept, Prepare, Read, State
 from impl.protocol.rules import HONEST, MUTANTS, Rules, broken
 from impl.protocol.tests.refuting import assert_refuted, walk
 
@@ -91,6 +91,23 @@ class AcceptorMachine(RuleBasedStateMachine):
             self.model_accept(self.proposed[CLAIMED])
             self.answered_accepts.append(CLAIMED)
             self.answered_promises.append(following)
+        self.keep(step)
+
+    @rule(ballot=ballots, up=steps_up, head=heads)
+    def adopt(self, ballot: Ballot, up: int, head: Head | None) -> None:
+        """Another replica has accepted this, and nobody else hears that this one has it too."""
+        proposal = self.proposal(ballot, up, head)
+        found = self.register
+        step = on_adopt(found, PATH, "r", State(ballot, ballot, proposal.head, "c"), self.obeys)
+        assert step.taken == (ballot >= self.promised and ballot > self.accepted)
+        if not step.taken:
+            assert (step.register, step.event) == (found, None)
+            return
+        assert ballot >= max(self.answered_promises), "a promise was broken"
+        self.check_event(step, proposal, found, "Adopt")
+        self.promised = self.accepted = ballot
+        self.head = proposal.head
+        self.answered_accepts.append(ballot)
         self.keep(step)
 
     @rule()
@@ -172,7 +189,7 @@ class AcceptorMachine(RuleBasedStateMachine):
         self.keep(step)
         return message
 
-    def check_event(self, step: Step, message: Message, found: Register) -> None:
+    def check_event(self, step: Step, message: Message, found: Register, took: str = "Accept") -> None:
         event = step.event
         assert event is not None and event.cause == ("c",)
         was = {name: getattr(event, name) for name in ("was_promised", "was_accepted", "was_generation", "ballot")}
@@ -182,7 +199,7 @@ class AcceptorMachine(RuleBasedStateMachine):
             "was_generation": found.head.generation if found.head else 0,
             "ballot": message.ballot,
         }
-        kind = "Refuse" if not step.taken else "Promise" if isinstance(message, Prepare) else "Accept"
+        kind = "Refuse" if not step.taken else "Promise" if isinstance(message, Prepare) else took
         assert type(event).__name__ == kind
 
     def keep(self, step: Step) -> None:

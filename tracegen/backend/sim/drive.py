@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from impl.model import Ballot, Head, Register, ReplicaSet
-from impl.protocol.acceptor import Step, on_accept, on_claim, on_prepare
+from impl.protocol.acceptor import Step, on_accept, on_adopt, on_claim, on_prepare
 from impl.protocol.change import Change, Condition, apply
 from impl.protocol.events import Operation
 from impl.protocol.messages import Accept, Prepare, State
@@ -116,6 +116,8 @@ class _Walk:
                 await self._promise(_node(replica), _ballot(number), taken=False)
             case "Accept", (int(replica), int(number)):
                 await self._accept(_node(replica), _ballot(number), taken=True)
+            case "Adopt", (int(replica), int(number)):
+                await self._adopt(_node(replica), _ballot(number))
             case "RefuseAccept", (int(replica), int(number)):
                 await self._accept(_node(replica), _ballot(number), taken=False)
             case "Claim", (int(coordinator), int(following), list(change)):
@@ -146,6 +148,11 @@ class _Walk:
         if taken:
             register = committed.register
             self._replies[ballot.node][replica] = State(register.promised, register.accepted, register.head)
+
+    async def _adopt(self, replica: str, ballot: Ballot) -> None:
+        head, _ = self._proposed[ballot]
+        decide = partial(on_adopt, path=PATH, read="r", found=State(ballot, ballot, head), rules=self._rules)
+        await self._step(replica, decide, taken=True)
 
     async def _step(self, replica: str, decide: "partial[Step]", taken: bool) -> Committed:
         committed = await self._stores[replica].apply(PATH, 0, decide)
