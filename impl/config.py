@@ -98,6 +98,13 @@ class TraceSettings(msgspec.Struct, frozen=True):
     directory: Path | None = None
 
 
+class HealingSettings(msgspec.Struct, frozen=True):
+    """Whether a node looks for what others have accepted and it has not, and how long it rests in between."""
+
+    enabled: bool = True
+    every_s: float = 10.0
+
+
 class LoggingSettings(msgspec.Struct, frozen=True):
     """`format` json (an object a line) or human; `access_every` n logs every n-th request (0: only failing ones)."""
 
@@ -142,6 +149,7 @@ class Settings(msgspec.Struct, frozen=True):
     mutants: tuple[str, ...]
     s3: S3Settings = S3Settings()
     tls: TlsSettings | None = None
+    healing: HealingSettings = HealingSettings()
 
     def node(self, node_id: str) -> NodeSettings:
         """The settings of one node. Raises ConfigError if there is no such node."""
@@ -187,6 +195,7 @@ def _read(root: Section) -> Settings:
         replication=_read_replication(cluster.section("replication"), len(nodes)),
         auth=AuthSettings(_read_secret(root.section("auth", required=True))),
         limits=_read_limits(root.section("limits")),
+        healing=_read_healing(root.section("healing")),
         trace=_read_trace(root.section("trace")),
         logging=_read_logging(root.section("logging")),
         routes=_read_routes(root.section("routes"), nodes),
@@ -278,6 +287,13 @@ def _read_limits(section: Section) -> Limits:
         else:
             values[name] = section.number(name, default, above=0.0)
     return Limits(**values)  # type: ignore[arg-type]  # each value has the type of its default
+
+
+def _read_healing(section: Section) -> HealingSettings:
+    usual = HealingSettings()
+    return HealingSettings(
+        section.boolean("enabled", usual.enabled), section.number("every_s", usual.every_s, above=0.0)
+    )
 
 
 def _read_trace(section: Section) -> TraceSettings:

@@ -202,6 +202,13 @@ class Rows(msgspec.Struct, frozen=True, array_like=True):
     has_more: bool
 
 
+class AcceptedPage(msgspec.Struct, frozen=True, array_like=True):
+    """Paths with the ballots that a node has accepted there, by the paths' bytes; `next_after` is None on the last."""
+
+    ballots: list[tuple[str, Ballot]]
+    next_after: str | None
+
+
 class ReplicaSet(msgspec.Struct, frozen=True):
     """The nodes that hold a slot, preferred coordinator first, and how many must answer.
 

@@ -141,7 +141,9 @@ async def _listen(
     limits = msgspec.convert(msgspec.structs.asdict(settings.limits), HttpLimits)
     clock = RealClock()
     metrics = HttpMetrics(settings.logging.access_every)
-    internal = InternalApi(node.replica, Secret(settings.auth.cluster_secret), clock, cluster.wanted.total_slots)
+    internal = InternalApi(
+        node.replica, node.healer, Secret(settings.auth.cluster_secret), clock, cluster.wanted.total_slots
+    )
     routes = (*api.routes(), *internal.routes(), metrics_route((metrics, ProcessMetrics(), *node.collectors)))
     if settings.s3.enabled:
         routes += s3.routes()

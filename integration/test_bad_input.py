@@ -107,11 +107,6 @@ def test_a_part_that_does_not_match_its_digest_is_refused(nodes: Nodes) -> None:
     assert signed(nodes, "GET", f"/internal/v1/slots/3/parts/{right}", b"").body == body
 
 
-def test_repair_says_that_it_is_not_there_yet(nodes: Nodes) -> None:
-    reply = signed(nodes, "POST", "/internal/v1/slots/3/heal/repair", b"{}")
-    assert (reply.status, reply.code) == (501, "NotImplemented")
-
-
 def start(nodes: Nodes, node: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "impl.server", "--config", str(nodes.config(node)), "--node", node]
     return subprocess.run(command, capture_output=True, text=True, timeout=30)

@@ -42,9 +42,12 @@ SKEW_MS_MAX: Final = 24 * 3600 * 1000.0
 
 @dataclass(frozen=True)
 class ClusterShape:
+    """`heal_every_s`: how long a node rests before it looks again for what it has missed; 0: it never looks."""
+
     nodes: int = 3
     factor: int = 3
     min_write_replicas: int = 2
+    heal_every_s: float = 1.0
 
     @property
     def node_ids(self) -> tuple[str, ...]:
@@ -234,8 +237,9 @@ def _cluster(reader: TableReader) -> ClusterShape:
     least = reader.integer("min_write_replicas", factor // 2 + 1, 1, NODES_MAX)
     if least > factor:
         reader.fault("min_write_replicas", f"is {least}", f"the factor is {factor}: use 1 to {factor}")
+    heal_every_s = reader.number("heal_every_s", ClusterShape().heal_every_s, 0.0, 3600.0)
     reader.finish()
-    return ClusterShape(nodes, factor, least)
+    return ClusterShape(nodes, factor, least, heal_every_s)
 
 
 _OF_LISTED: Final = ("api", "versioning", "deadline_s")

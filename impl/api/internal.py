@@ -12,13 +12,14 @@ import msgspec
 from impl.api import arguments
 from impl.api.http.exchange import Answer, Handler, Operation, Request, json_answer
 from impl.api.http.routes import Route
-from impl.api.node_face import Replica
+from impl.api.node_face import Healer, Replica
 from impl.cluster.secret import Secret
-from impl.errors import DigestMismatch, InvalidArgument, NeverWritten, NotYetBuilt, TooLarge
+from impl.errors import DigestMismatch, InvalidArgument, NeverWritten, TooLarge
 from impl.model import PART_BYTES, VIRGIN, Ballot, Head, Register, head_digest, slot_of
 
 PREFIX: Final = "/internal/v1"
 PREFIXES_MAX: Final = 4096
+PATHS_MAX: Final = 10_000
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 HEX: Final = re.compile(r"[0-9a-f]{1,4}")
 
@@ -68,6 +69,21 @@ class HeadsAnswer(msgspec.Struct, frozen=True):
     heads: dict[str, HeadBrief]
 
 
+class RepairRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    source_node_id: str
+    paths: list[str] = []
+    dry_run: bool = False
+
+
+class RepairAnswer(msgspec.Struct, frozen=True):
+    """How many paths were behind the source, and are not any more (or would not be: `dry_run`); how many were not."""
+
+    slot_id: int
+    repaired_objects: int
+    skipped_objects: int
+    errors: int
+
+
 class Clock(Protocol):
     """The part of the clock door that this room needs."""
 
@@ -77,8 +93,9 @@ class Clock(Protocol):
 class InternalApi:
     """The operations of A4 on this node's own store."""
 
-    def __init__(self, replica: Replica, secret: Secret, clock: Clock, total_slots: int) -> None:
+    def __init__(self, replica: Replica, healer: Healer, secret: Secret, clock: Clock, total_slots: int) -> None:
         self._replica = replica
+        self._healer = healer
         self._secret = secret
         self._clock = clock
         self._total_slots = total_slots
@@ -170,9 +187,24 @@ class InternalApi:
         return json_answer(200, HeadsAnswer(slot, heads))
 
     async def repair(self, request: Request) -> Answer:
-        """Healing is a later row of the table."""
-        self._slot(request)
-        raise NotYetBuilt("repair is not there yet: replicas converge when their paths are next read or written")
+        """Have this node adopt what another one has accepted in the slot: of these paths, or of all (`paths` empty)."""
+        slot, _ = self._slot(request)
+        assert isinstance(request.body, bytes)
+        try:
+            asked = msgspec.json.decode(request.body, type=RepairRequest)
+        except msgspec.DecodeError as error:
+            raise InvalidArgument(f'the body must be {{"source_node_id": "n2", "paths": [...]}}: {error}') from None
+        if len(asked.paths) > PATHS_MAX:
+            raise InvalidArgument(
+                f"{len(asked.paths)} paths are too many at once; give up to {PATHS_MAX}, or none for all"
+            )
+        elsewhere = [path for path in asked.paths if slot_of(path, self._total_slots) != slot]
+        if elsewhere:
+            raise InvalidArgument(f"{elsewhere[0]!r} is not in slot {slot}; it is in slot {slot_of(elsewhere[0])}")
+        found = await self._healer.repair(asked.source_node_id, slot, asked.paths, asked.dry_run)
+        repaired = found.behind if asked.dry_run else found.healed
+        skipped = max(0, len(asked.paths) - found.behind)
+        return json_answer(200, RepairAnswer(slot, repaired, skipped, found.errors))
 
     def _slot(self, request: Request) -> tuple[int, str]:
         """The slot in the URL, and what comes after it."""

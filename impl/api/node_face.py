@@ -113,6 +113,23 @@ class ObjectNode(Node, Protocol):
     ) -> Written: ...
 
 
+class Healed(Protocol):
+    """What healing came to: paths that were behind, of these those that caught up, and those that did not."""
+
+    @property
+    def behind(self) -> int: ...
+    @property
+    def healed(self) -> int: ...
+    @property
+    def errors(self) -> int: ...
+
+
+class Healer(Protocol):
+    """Adopts what another node has accepted."""
+
+    async def repair(self, source: str, slot: int, paths: Sequence[str], dry_run: bool) -> Healed: ...
+
+
 class Slotlet(Protocol):
     """The heads of a slot whose hash begins with `prefix`: how many, and a digest over all of them."""
 

@@ -20,7 +20,7 @@ from impl.cluster.serving import TARGET, UPGRADE
 from impl.cluster.wire import Frame, Kind
 from impl.doors import Clock, Network, Random
 from impl.errors import AmberioError, DiskFull, NeverWritten, Overloaded, PeerError
-from impl.model import Rows
+from impl.model import AcceptedPage, Rows
 from impl.protocol.messages import Failure, Reply, Request
 
 PENDING_MAX: Final = 8192
@@ -114,6 +114,19 @@ class Peers:
         payload = wire.encode(wire.Scan(prefix, after, limit, with_older))
         answer = await self._bulk[node].converse(Kind.SCAN, payload, timeout_s)
         return wire.decode_rows(answer[2])
+
+    async def digests(self, node: str, timeout_s: float) -> dict[int, int]:
+        """The digest of each of a node's slots in which something is accepted; raises PeerError."""
+        answer = await self._bulk[node].converse(Kind.DIGESTS, b"", timeout_s)
+        return wire.decode_digests(answer[2]).digests
+
+    async def accepted(
+        self, node: str, slots: list[int], after: str | None, limit: int, timeout_s: float
+    ) -> AcceptedPage:
+        """What a node has accepted in these slots, of its next `limit` registers after a path; raises PeerError."""
+        payload = wire.encode(wire.Accepted(slots, after, limit))
+        answer = await self._bulk[node].converse(Kind.ACCEPTED, payload, timeout_s)
+        return wire.decode_ballots(answer[2])
 
     def heard_from(self, node: str) -> None:
         """A node has dialled us, so it can be dialled."""

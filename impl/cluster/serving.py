@@ -1,7 +1,7 @@
 """The answering end of the links between nodes: takes over an upgraded HTTP connection and serves frames on it."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -11,7 +11,7 @@ from impl.cluster.secret import PROOF, TIME, Secret
 from impl.cluster.wire import Frame, Kind
 from impl.doors import Clock
 from impl.errors import AmberioError, Unauthorised
-from impl.model import Rows
+from impl.model import AcceptedPage, Rows
 from impl.protocol.messages import Failure, Reply, Request
 
 TARGET: Final = "/internal/v1/rpc"
@@ -36,6 +36,8 @@ class Registers(Protocol):
 
     def handle(self, request: Request, respond: Callable[[Reply], None]) -> None: ...
     async def scan(self, prefix: str, after: str | None, limit: int, with_older: bool) -> Rows: ...
+    def digests(self) -> Mapping[int, int]: ...
+    async def accepted_page(self, slots: Collection[int], after: str | None, limit: int) -> AcceptedPage: ...
     def failure(self, error: AmberioError) -> Failure: ...
 
 
@@ -118,6 +120,10 @@ class PeerServer:
             link.send(Kind.PONG, request_id, self._hello)
         elif kind is Kind.SCAN:
             self._begin(link, request_id, self._scan(link, request_id, wire.decode_scan(payload)))
+        elif kind is Kind.DIGESTS:
+            link.send(Kind.DIGESTED, request_id, wire.encode(wire.Digests(dict(self._registers.digests()))))
+        elif kind is Kind.ACCEPTED:
+            self._begin(link, request_id, self._accepted(link, request_id, wire.decode_accepted(payload)))
         elif kind is Kind.PUT_PART:
             self._busy(link, 1)
             self._begin(link, request_id, self._put(link, request_id, wire.decode_part(payload), chunks))
@@ -133,6 +139,10 @@ class PeerServer:
     async def _scan(self, link: Link, request_id: int, scan: wire.Scan) -> None:
         rows = await self._registers.scan(scan.prefix, scan.after, scan.limit, scan.with_older)
         link.send(Kind.ROWS, request_id, wire.encode(rows))
+
+    async def _accepted(self, link: Link, request_id: int, asked: wire.Accepted) -> None:
+        page = await self._registers.accepted_page(asked.slots, asked.after, asked.limit)
+        link.send(Kind.BALLOTS, request_id, wire.encode(page))
 
     async def _put(self, link: Link, request_id: int, header: wire.PartHeader, chunks: list[bytes]) -> None:
         try:

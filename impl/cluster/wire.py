@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from impl.model import PART_BYTES, Rows
+from impl.model import PART_BYTES, AcceptedPage, Rows
 from impl.protocol.messages import Accept, Failure, Prepare, Read, Refusal, State
 
 HEADER: Final = struct.Struct("!IIB")
@@ -33,6 +33,10 @@ class Kind(IntEnum):
     GET_PART = 7  # PartHeader (size unknown: 0)
     PART_FOLLOWS = 8  # PartHeader, then the part's bytes
     FAILED = 9  # Failure: answers SCAN, PUT_PART and GET_PART
+    DIGESTS = 12  # Nothing
+    DIGESTED = 13  # Digests
+    ACCEPTED = 14  # Accepted
+    BALLOTS = 15  # AcceptedPage
     PING = 10  # Hello
     PONG = 11  # Hello
 
@@ -47,6 +51,20 @@ class Scan(msgspec.Struct, frozen=True, array_like=True):
     after: str | None
     limit: int
     with_older: bool
+
+
+class Digests(msgspec.Struct, frozen=True, array_like=True):
+    """The digest of each slot of a node in which something is accepted (impl/storage/digests.py)."""
+
+    digests: dict[int, int]
+
+
+class Accepted(msgspec.Struct, frozen=True, array_like=True):
+    """Ask for what is accepted in these slots, of the next `limit` registers after a path."""
+
+    slots: list[int]
+    after: str | None
+    limit: int
 
 
 class PartHeader(msgspec.Struct, frozen=True, array_like=True):
@@ -71,6 +89,9 @@ decode_ask: Final = msgspec.msgpack.Decoder(Prepare | Accept | Read).decode
 decode_answer: Final = msgspec.msgpack.Decoder(State | Refusal | Failure).decode
 decode_scan: Final = msgspec.msgpack.Decoder(Scan).decode
 decode_rows: Final = msgspec.msgpack.Decoder(Rows).decode
+decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
+decode_accepted: Final = msgspec.msgpack.Decoder(Accepted).decode
+decode_ballots: Final = msgspec.msgpack.Decoder(AcceptedPage).decode
 decode_part: Final = msgspec.msgpack.Decoder(PartHeader).decode
 decode_stored: Final = msgspec.msgpack.Decoder(Stored).decode
 decode_failure: Final = msgspec.msgpack.Decoder(Failure).decode

@@ -3,11 +3,11 @@
 A step is durable, and its event is out, before its answer goes. The rules are `impl/protocol/acceptor.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 from impl.errors import AmberioError, DiskFull, NeverWritten, NotReady, Overloaded
-from impl.model import Register, Rows
+from impl.model import AcceptedPage, Register, Rows
 from impl.protocol.acceptor import on_accept, on_prepare, on_read
 from impl.protocol.messages import Failure, Prepare, Read, Refusal, Reply, Request, State
 from impl.protocol.rules import Rules
@@ -44,6 +44,14 @@ class Replica:
     async def scan(self, prefix: str, after: str | None, limit: int, with_older: bool) -> Rows:
         """Our own registers, without bodies, that start with `prefix` and follow `after`."""
         return await self._store.scan(prefix, after, limit, with_older)
+
+    def digests(self) -> Mapping[int, int]:
+        """A digest for each of our slots in which something is accepted."""
+        return self._store.digests.all()
+
+    async def accepted_page(self, slots: Collection[int], after: str | None, limit: int) -> AcceptedPage:
+        """What we have accepted in these slots, of our next `limit` registers after a path."""
+        return await self._store.accepted_page(slots, after, limit)
 
     def failure(self, error: AmberioError) -> Failure:
         """An error of ours as the other node is told it."""

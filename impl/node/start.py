@@ -21,6 +21,7 @@ from impl.doors import Clock, Disk, Network, Random, RealClock, RealDisk, RealNe
 from impl.errors import ConfigError
 from impl.model import ReplicaSet, slot_of
 from impl.node.coordinator import Coordinator, Locate
+from impl.node.healer import Healer, HealingMetrics
 from impl.node.limits import Timing
 from impl.node.lister import Lister
 from impl.node.local import Local
@@ -54,6 +55,7 @@ class Running:
         parts: PartStore,
         peers: Peers,
         server: PeerServer,
+        healer: Healer,
         lock: Release,
         collectors: Sequence[Collector],
     ) -> None:
@@ -67,6 +69,7 @@ class Running:
         self._parts = parts
         self._peers = peers
         self._server = server
+        self.healer = healer
         self._lock = lock
 
     def rpc(self, request: Upgraded, transport: asyncio.Transport, leftover: bytes) -> None:
@@ -76,6 +79,7 @@ class Running:
     async def close(self) -> None:
         """Hang up, finish what is on its way to the disk, end the trace, let go of the directory."""
         self._server.close()
+        await self.healer.close()
         await self._peers.close()
         await self._parts.close()
         await self._store.close()
@@ -160,9 +164,26 @@ async def start_node(
         doors.random,
         rules,
     )
+    healer = Healer(
+        node_id,
+        store.incarnation,
+        cluster.node_ids,
+        [ReplicaSet(nodes, cluster.write_quorum) for nodes in cluster.table],
+        store,
+        peers,
+        coordinator,
+        uploads,
+        locate,
+        doors.clock,
+        timing,
+        settings.healing.every_s,
+        rules,
+    )
     peers.open()
-    collectors = (store.metrics, parts, LinkMetrics(counters))
-    return Running(node, Local(store, parts), tracer, store, parts, peers, server, lock, collectors)
+    if settings.healing.enabled:
+        healer.start()
+    collectors = (store.metrics, parts, LinkMetrics(counters), HealingMetrics(healer.total))
+    return Running(node, Local(store, parts), tracer, store, parts, peers, server, healer, lock, collectors)
 
 
 def _links(

@@ -8,7 +8,7 @@ A request beyond that waits, and its client with it.
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from impl.cluster.peers import Peers
@@ -162,7 +162,13 @@ class Uploads:
             finally:
                 self._read_room.release()
 
-    async def _part(self, slot: int, group: ReplicaSet, ref: PartRef) -> bytes:
+    async def have(self, slot: int, group: ReplicaSet, refs: Sequence[PartRef]) -> None:
+        """Have these parts here, each checked, from another replica if need be. Raises BadBytes, NoQuorum, DiskFull."""
+        for ref in refs:
+            async with self._read_room:
+                await self._part(slot, group, ref, must_keep=True)
+
+    async def _part(self, slot: int, group: ReplicaSet, ref: PartRef, must_keep: bool = False) -> bytes:
         """One part, checked: from our own disk, else from a replica whose bytes are then kept here too."""
         reasons = []
         is_lost = True
@@ -180,8 +186,13 @@ class Uploads:
                 chunks = await self._peers.get_part(node, slot, ref.digest, self._timing.part_s)
                 if await asyncio.to_thread(sha256, chunks) != ref.digest:
                     raise BadBytes(f"{node} sent wrong bytes for part {ref.digest}")
-                await self._keep(slot, group, ref, chunks)
+                if must_keep:
+                    await self._parts.put(slot, ref.digest, chunks, verified=True)
+                else:
+                    await self._keep(slot, group, ref, chunks)
                 return b"".join(chunks)
+            except DiskFull:
+                raise
             except AmberioError as error:
                 is_lost = is_lost and isinstance(error, NeverWritten | BadBytes)
                 reasons.append(f"{node}: {error}")

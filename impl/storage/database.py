@@ -5,7 +5,7 @@ are the last column of their row, on overflow pages that a list or a digest neve
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,7 @@ import apsw
 import msgspec
 
 from impl.errors import AmberioError, ConfigError, DiskFull, InternalError
-from impl.model import Ballot, Head, Register, Rows
+from impl.model import AcceptedPage, Ballot, Head, Register, Rows
 
 FORMAT: Final = 1
 _SCHEMA: Final = """
@@ -31,6 +31,7 @@ _GET: Final = (
     "SELECT promised_round, promised_node, accepted_round, accepted_node, head, body FROM registers WHERE path = ?"
 )
 _WITHOUT_BODY: Final = "SELECT path, promised_round, promised_node, accepted_round, accepted_node, head FROM registers "
+_ACCEPTED: Final = "SELECT path, slot, accepted_round, accepted_node FROM registers"
 WAL_PAGES_MAX: Final = 8000
 """Pages in the log before SQLite copies them back: 32 MiB, so that this rarely stands in a request's way."""
 CACHE_KIB: Final = 16 * 1024
@@ -197,6 +198,20 @@ def scan(connection: apsw.Connection, prefix: str, after: str | None, limit: int
         if size_bytes >= SCAN_BYTES_MAX:
             return Rows(found, has_more=True)
     return Rows(found, has_more=len(found) >= limit)
+
+
+def accepted(connection: apsw.Connection) -> Iterator[tuple[str, int, Ballot]]:
+    """Of each register: its path, its slot, and the ballot that is accepted there."""
+    for path, slot, number, node in connection.execute(_ACCEPTED):
+        yield path, slot, Ballot(number, node)
+
+
+def accepted_page(connection: apsw.Connection, slots: Collection[int], after: str | None, limit: int) -> AcceptedPage:
+    """What is accepted in these slots, of the next `limit` registers of all slots; by their paths' bytes."""
+    wanted = frozenset(slots)
+    rows = list(connection.execute(f"{_ACCEPTED} WHERE path > ? ORDER BY path LIMIT ?", (after or "", limit)))
+    ballots = [(path, Ballot(number, node)) for path, slot, number, node in rows if slot in wanted and node]
+    return AcceptedPage(ballots, rows[-1][0] if len(rows) == limit else None)
 
 
 def of_slot(connection: apsw.Connection, slot: int) -> Iterator[tuple[str, Register]]:

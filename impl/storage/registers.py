@@ -11,7 +11,7 @@ Rows are `impl/storage/database.py`; rules are `impl/protocol/acceptor.py`.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -21,11 +21,12 @@ import structlog
 import xxhash
 
 from impl.errors import AmberioError, ConfigError, InternalError, Overloaded
-from impl.model import VIRGIN, Head, Register, Rows, head_digest
+from impl.model import VIRGIN, AcceptedPage, Head, Register, Rows, head_digest
 from impl.protocol.acceptor import Step
 from impl.protocol.rules import HONEST, Rules
 from impl.storage import database
 from impl.storage.cache import Cache
+from impl.storage.digests import SlotDigests
 from impl.storage.metrics import StoreMetrics
 from impl.storage.workers import Job, Reader, Writer
 from impl.trace import Tracer
@@ -101,6 +102,7 @@ class RegisterStore:
             raise database.as_error(error) from error
         self.metrics = StoreMetrics(self)
         self.failed = asyncio.Event()
+        self.digests = SlotDigests()
         self._cache = Cache(cache_bytes)
         self._in_flight: dict[str, _Flight] = {}
         self._cold: dict[str, list[Found]] = {}
@@ -151,6 +153,10 @@ class RegisterStore:
         """Begin to serve."""
         self._tracer = tracer
         self._loop = loop
+        try:
+            self.digests.load(database.accepted(self._connection))
+        except apsw.Error as error:
+            raise database.as_error(error) from error
         self._writer = Writer(self._connection, self._rules, self._log_pages_max)
         self._reader = Reader(self._file, None if self._vfs is None else self._connection)
 
@@ -310,6 +316,8 @@ class RegisterStore:
                 event_id = self._tracer.emit_durable(job.encoded, job.number)
             elif step.event is not None:
                 event_id = self._tracer.emit(step.event)
+            if step.taken:
+                self.digests.change(job.path, job.slot, job.found.accepted, step.register.accepted)
             if step.taken and not self._rules.cache_not_updated:
                 self._cache.put(job.path, step.register)
             self._landed(job, step.register)
@@ -382,6 +390,10 @@ class RegisterStore:
     async def scan(self, prefix: str, after: str | None, limit: int, with_older: bool = False) -> Rows:
         """Registers without bodies, of paths that start with `prefix` and follow `after`, by the paths' bytes."""
         return await self._ask_reader(lambda connection: database.scan(connection, prefix, after, limit, with_older))
+
+    async def accepted_page(self, slots: Collection[int], after: str | None, limit: int) -> AcceptedPage:
+        """What is accepted in these slots, of the next `limit` registers after a path; by the paths' bytes."""
+        return await self._ask_reader(lambda connection: database.accepted_page(connection, slots, after, limit))
 
     async def slotlets(self, slot: int, prefix_len: int) -> list[Slotlet]:
         """Digests of a slot's heads, by the first `prefix_len` hex digits of xxh3_64 of their paths; in order."""

@@ -214,6 +214,7 @@ class ProcessCluster:
             "trace": {"enabled": True, "directory": str(self._places.traces.resolve())},
             "logging": {"format": "json", "level": "info"},
             "s3": {"anonymous": True},
+            "healing": {"enabled": shape.heal_every_s > 0, "every_s": shape.heal_every_s or 1.0},
             "routes": {
                 target: "{}:{}".format(*proxy.address)
                 for (source, target), proxy in self._proxies.items()

@@ -1,7 +1,7 @@
 """Two nodes' links on real sockets: peers that ask, and a server with doubles behind it that answers at will."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 
 from impl.cluster.link import LinkCounters
@@ -11,7 +11,7 @@ from impl.cluster.serving import PeerServer
 from impl.cluster.wire import Hello
 from impl.doors import Network, RealClock, RealNetwork, RealRandom
 from impl.errors import AmberioError, NeverWritten, Unauthorised
-from impl.model import NO_BALLOT, Rows
+from impl.model import NO_BALLOT, AcceptedPage, Rows
 from impl.protocol.messages import Failure, Read, Reply, Request, State
 
 CLUSTER = "c0ffee"
@@ -43,6 +43,12 @@ class RegistersDouble:
 
     async def scan(self, prefix: str, after: str | None, limit: int, with_older: bool) -> Rows:
         return self.rows
+
+    def digests(self) -> Mapping[int, int]:
+        return {}
+
+    async def accepted_page(self, slots: Collection[int], after: str | None, limit: int) -> AcceptedPage:
+        return AcceptedPage([], None)
 
     def failure(self, error: AmberioError) -> Failure:
         return Failure("not_found" if isinstance(error, NeverWritten) else "io_error", str(error))

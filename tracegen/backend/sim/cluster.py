@@ -14,6 +14,7 @@ from impl.config import (
     Address,
     AuthSettings,
     DiskSettings,
+    HealingSettings,
     Limits,
     LoggingSettings,
     NodeSettings,
@@ -277,7 +278,11 @@ def _limits(draw: random.Random) -> Limits:
 
 
 def _settings(
-    shape: ClusterShape, traces: Path | None, disks: Path, limits: Limits, mutants: tuple[str, ...]
+    shape: ClusterShape,
+    traces: Path | None,
+    disks: Path,
+    limits: Limits,
+    mutants: tuple[str, ...],
 ) -> Settings:
     nodes = tuple(
         NodeSettings(name, Address(name, 1), Address(name, 1), name, (DiskSettings(disks / name),))
@@ -289,6 +294,7 @@ def _settings(
         replication=Replication(shape.factor, shape.min_write_replicas, SLOTS),
         auth=AuthSettings("simulated-secret"),
         limits=limits,
+        healing=HealingSettings(shape.heal_every_s > 0, shape.heal_every_s or 1.0),
         trace=TraceSettings(traces is not None, traces),
         logging=LoggingSettings(),
         routes={},
