@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-BENCHMARKS = ("checker", "server", "memory", "simulator", "guided", "shrinking", "second_read")
+BENCHMARKS = ("checker", "server", "memory", "simulator", "guided", "shrinking", "second_read", "healing")
 
 
 def main(names: list[str]) -> int:

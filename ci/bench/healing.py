@@ -1,0 +1,97 @@
+"""How soon a node that was away catches up: its heads, compared slot by slot and adopted, and nothing else going on.
+
+`python -m ci.bench healing`. The peer in the same run is the writing itself: what the other two nodes took to write the
+objects that the third one then adopts. Everything shares this machine's cores, and fsync is on.
+"""
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from ci.bench import cluster
+
+OBJECTS = 10_000
+BODY_BYTES = 4096
+CONNECTIONS = 16
+PATIENCE_S = 300.0
+HEALED = "amberio_healing_healed_total "
+
+
+def main() -> None:
+    """Print how long the writing took, and how long the catching up."""
+    with tempfile.TemporaryDirectory() as directory:
+        ports = cluster.free_ports(3)
+        config = _config(Path(directory), ports)
+        commands = [
+            [sys.executable, "-m", "impl.server", "--config", str(config), "--node", f"n{number}"]
+            for number in (1, 2, 3)
+        ]
+        urls = [f"http://127.0.0.1:{port}" for port in ports]
+        with cluster.running(commands, [f"{url}/_/api/v1/healthz" for url in urls]) as processes:
+            processes[2].send_signal(signal.SIGTERM)
+            processes[2].wait(30)
+            wrote_s = asyncio.run(_write(ports[:2]))
+            back = subprocess.Popen(commands[2], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                healed_s = _until_healed(urls[2])
+            finally:
+                back.kill()
+                back.wait(30)
+    print(f"{OBJECTS:,} objects of {BODY_BYTES} bytes, 3 nodes, one away while they were written\n")
+    print(f"written in {wrote_s:.1f} s; from the start of the process that was away, adopted in {healed_s:.1f} s")
+    print(f"catching up takes {healed_s / wrote_s:.2f} of the writing")
+
+
+def _config(directory: Path, ports: list[int]) -> Path:
+    listed = "".join(
+        f'    - {{node_id: n{number}, bind_addr: "127.0.0.1:{port}", disks: [{{path: "{directory / str(number)}"}}]}}\n'
+        for number, port in enumerate(ports, start=1)
+    )
+    config = directory / "config.yaml"
+    config.write_text(
+        f"initial_cluster:\n  nodes:\n{listed}auth: {{cluster_secret: benchmark-secret}}\nlogging: {{level: warning}}\n"
+    )
+    config.chmod(0o600)
+    return config
+
+
+async def _write(ports: list[int]) -> float:
+    began_s = time.perf_counter()
+    await asyncio.gather(*(_client(ports[at % len(ports)], at) for at in range(CONNECTIONS)))
+    return time.perf_counter() - began_s
+
+
+async def _client(port: int, at: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for number in range(at, OBJECTS, CONNECTIONS):
+        head = f"PUT /_/api/v1/blobs/away/{number} HTTP/1.1\r\nHost: bench\r\nContent-Length: {BODY_BYTES}\r\n\r\n"
+        writer.write(head.encode() + bytes(BODY_BYTES))
+        answer = await reader.readuntil(b"\r\n\r\n")
+        if not answer.startswith(b"HTTP/1.1 201"):
+            raise SystemExit(f"bench: PUT got {answer.decode()}")
+        length = next(line for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        await reader.readexactly(int(length.partition(b":")[2]))
+    writer.close()
+
+
+def _until_healed(url: str) -> float:
+    began_s = time.perf_counter()
+    while True:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/_metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+            healed = next((float(line.removeprefix(HEALED)) for line in lines if line.startswith(HEALED)), 0.0)
+            if healed >= OBJECTS:
+                return time.perf_counter() - began_s
+        if time.perf_counter() - began_s > PATIENCE_S:
+            raise SystemExit(f"bench: not healed in {PATIENCE_S:.0f} s")
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main()
