@@ -1,7 +1,7 @@
 """Engines that keep all they have in a bucket: they do to S3 what no client does, and believe what it answers.
 
 Their commits are puts that succeed only if nothing is there, or if what is there is still what was read; they read
-ranges, list to find what is newest, write by multipart and delete what nothing refers to. Each does a real job on one
+ranges, list to find what is newest, upload in parts and delete what nothing refers to. Each does a real job on one
 node, and on three of which the one that most of its commits prefer is killed midway; another process then has to find
 through the other nodes, and through the killed one when it is back, all that was committed and nothing else.
 """
@@ -20,7 +20,7 @@ import pytest
 
 from integration.clients import (
     FULL,
-    PLACES,
+    MIB,
     ROOT,
     SIZES,
     Place,
@@ -36,10 +36,7 @@ from integration.clients import (
 WRITERS = 4
 EACH = 8
 
-with_a_kill_or_large = pytest.mark.parametrize(
-    "started", list(PLACES) if SIZES == FULL else ["three-one-killed"], indirect=True
-)
-only_large = pytest.mark.skipif(SIZES != FULL, reason="costs much and proves least: make engines")
+only_large = pytest.mark.skipif(SIZES != FULL, reason="the ordinary run has no time for more: make engines")
 
 
 def engine(job: str, **arguments: Any) -> Any:
@@ -103,6 +100,20 @@ def test_slatedb_finds_all_that_it_logged_compacted_and_left_when_it_collected(p
     before = nodes_agree(place, bucket)
     assert engine("slatedb.read", url=revived(place), bucket=bucket, path="tree", collect=True) == written["pairs"]
     assert before - nodes_agree(place, bucket), "nothing was collected"
+
+
+def test_slatedb_uploads_a_large_table_in_parts(place: Place, bucket: str) -> None:
+    values, named = 14, {"bucket": bucket, "path": "large"}
+    with (
+        # All is logged first: so a quarter of the table is up when the node dies.
+        place.midway(bucket, slatedb_commits("large"), 5 * values * MIB // 4) as url,
+        place.figure("slatedb", "large table", values * MIB, values),
+    ):
+        written = engine("slatedb.write_large", url=url, values=values, **named)
+    tables = place.client().list_objects_v2(Bucket=bucket, Prefix="large/compacted/")["Contents"]
+    etags = [table["ETag"] for table in tables]
+    assert any("-" in etag for etag in etags), f"nothing went up in parts: {etags}"
+    assert engine("slatedb.read", url=revived(place), **named) == written
 
 
 def test_of_slatedb_writers_only_the_one_that_opened_last_can_write(place: Place, bucket: str) -> None:
@@ -179,7 +190,7 @@ def test_deltalake_processes_that_append_through_several_nodes_lose_no_row_and_n
 # -- Lance: columns with versions and indices
 
 
-@with_a_kill_or_large
+@only_large
 def test_lance_versions_that_processes_race_for_are_each_one_commit_and_find_what_they_index(
     place: Place, bucket: str
 ) -> None:

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Awaitable
 from typing import Any
 
-from job import KEY_ID, SECRET, answer
+from job import KEY_ID, MIB, SECRET, answer
 from slatedb.uniffi import (
     AdminBuilder,
     Db,
@@ -40,6 +40,9 @@ SETTINGS = {
     "compactor_options.max_sst_size": "262144",
 }
 """So small that a few thousand keys fill many tables."""
+
+LARGE = {"l0_sst_size_bytes": "268435456"}
+"""So large that what is written fits in one table."""
 
 UNAWARE = {"manifest_poll_interval": '"3600s"'}
 """A writer looks so seldom who may write that it learns it only from a put that fails."""
@@ -105,6 +108,15 @@ async def _write(url: str, bucket: str, path: str, keys: int) -> dict[str, Any]:
     last = await admin.read_manifest(None)
     assert last is not None
     return {"pairs": digest(expected), "runs": len(last.compacted)}
+
+
+async def _write_large(url: str, bucket: str, path: str, values: int) -> dict[str, Any]:
+    db = await opened(url, bucket, path, **LARGE)
+    expected = {b"large %04d" % number: hashlib.shake_128(b"%d" % number).digest(MIB) for number in range(values)}
+    for written in [await db.put(key, expected[key]) for key in expected]:
+        await written.await_durable()
+    await db.shutdown()
+    return digest(expected)
 
 
 async def _read(url: str, bucket: str, path: str, collect: bool) -> dict[str, Any]:
@@ -187,6 +199,11 @@ def write(url: str, bucket: str, path: str, keys: int) -> dict[str, Any]:
     have been compacted. What must be there.
     """
     return _now(_write(url, bucket, path, keys))
+
+
+def write_large(url: str, bucket: str, path: str, values: int) -> dict[str, Any]:
+    """Write values of 1 MiB to the log, then all of them in one table. What must be there."""
+    return _now(_write_large(url, bucket, path, values))
 
 
 def read(url: str, bucket: str, path: str, collect: bool = False) -> dict[str, Any]:
