@@ -11,9 +11,9 @@ from tracegen.swarm.hunt import hunt, hunt_all
 ROOT = Path(__file__).parents[2]
 SEEDS = range(1, 11)
 
-BY_TRACE = ("accept-below-promise", "lease-of-old-head", "oldest-of-group-wins", "refused-but-written")
-BY_HISTORY = ("list-skips-unsettled", "etag-of-previous", "unknown-called-failed")
-BY_RUN = ("swap-304-and-412", "part-not-fsynced", "parts-of-one")
+BY_TRACE = ("accept-below-promise", "oldest-of-group-wins", "refused-but-written", "version-not-kept")
+BY_HISTORY = ("list-skips-unsettled", "etag-of-previous", "retry-new-write-id")
+BY_RUN = ("range-off-by-one", "part-not-fsynced", "parts-of-one")
 
 
 @pytest.mark.parametrize("name", MUTANTS)
