@@ -202,7 +202,12 @@ class Healer:
     async def _ask(self, node: str, path: str, read: str) -> State:
         reply: asyncio.Future[Reply | AmberioError] = asyncio.get_running_loop().create_future()
         request = Read(path, read, body=True)
-        self._peers.start((node,), request, self._timing.step_s, lambda _, answer: reply.set_result(answer))
+
+        def told(_: str, answer: Reply | AmberioError) -> None:
+            if not reply.done():  # who asked may be gone: then the node is stopping, and its connections end after it
+                reply.set_result(answer)
+
+        self._peers.start((node,), request, self._timing.step_s, told)
         answer = await reply
         if isinstance(answer, State):
             return answer
