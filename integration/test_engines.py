@@ -28,6 +28,7 @@ from integration.clients import (
     bucket,  # noqa: F401
     installed,
     listed,
+    on_three_nodes,
     place,  # noqa: F401
     run,
     started,  # noqa: F401
@@ -102,6 +103,7 @@ def test_slatedb_finds_all_that_it_logged_compacted_and_left_when_it_collected(p
     assert before - nodes_agree(place, bucket), "nothing was collected"
 
 
+@on_three_nodes
 def test_slatedb_uploads_a_large_table_in_parts(place: Place, bucket: str) -> None:
     values, named = 14, {"bucket": bucket, "path": "large"}
     with (
