@@ -1,5 +1,6 @@
 """What is done with PyArrow's S3 file system, which is the AWS SDK for C++."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,16 @@ def client(url: str) -> fs.S3FileSystem:
 
 
 def tree_up(url: str, bucket: str, root: str) -> int:
-    """Copy every file below `root` there; how many."""
-    there, here = client(url), list(files(root))
-    for name, path in here:
+    """Write every file below `root` there, eight at a time, each as a stream: an upload in parts; how many."""
+    there = client(url)
+
+    def write(file: tuple[str, Path]) -> None:
+        name, path = file
         with there.open_output_stream(f"{bucket}/{name}") as stream:
             stream.write(path.read_bytes())
-    return len(here)
+
+    with ThreadPoolExecutor(8) as threads:
+        return len(list(threads.map(write, files(root))))
 
 
 def tree_down(url: str, bucket: str, root: str) -> None:
