@@ -60,15 +60,15 @@ class Amendments:
     async def _amended(self, call: Call, change: Callable[[Attributes], Attributes]) -> HeaderPairs:
         """What the answer says of the version that was changed. Raises OperationAborted where others always came first.
 
-        A try whose answer was lost has the write id of the first one, so it is not made twice.
+        All tries have one write id: of them one is made at most, also if the client sends the request again.
         """
         await self._guard.check(call)
-        for attempt in range(TRIES_MAX):
+        for _ in range(TRIES_MAX):
             head = await self._objects.head(call)
             written = await self._node.amend(
                 call.path,
                 condition=Condition("generation_is", generation=head.generation),
-                write_id=None if call.write_id is None else f"{call.write_id} {attempt}",
+                write_id=call.write_id,
                 version=head.version,
                 attributes=change(head.attributes),
             )
