@@ -25,7 +25,7 @@ demo: .venv/.ready  ## break a three-node cluster on purpose and have TLC judge 
 	$(BIN)/tracegen demo
 
 test: .venv/.ready lint  ## run the whole test suite
-	$(BIN)/pytest -n $(JOBS) --dist loadfile
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

@@ -68,6 +68,11 @@ class _Register:
     def live(self) -> bool:
         return self.generation > 0 and not self.deleted
 
+    @property
+    def versions(self) -> list[int]:
+        """The ids of its versions: the null version, if it is there."""
+        return [0] if self.live else []
+
 
 class Cluster:
     """Writes the traces and the history of one run; `events` counts the lines that name a path."""
@@ -150,8 +155,11 @@ class Cluster:
             "condition_etag": None,
             "condition_generation": 0,
             "write_id": write_id,
+            "versioned": False,
+            "version": 0,
             "etag": register.etag,
             "deleted": register.deleted,
+            "versions": register.versions,
             "generation": register.generation,
             "outcome": outcome,
         }
@@ -231,6 +239,7 @@ class Cluster:
             generation=register.generation,
             etag=register.etag,
             deleted=register.deleted,
+            versions=register.versions,
             write_id=register.last_write,
             **found,
         )

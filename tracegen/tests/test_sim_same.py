@@ -13,7 +13,7 @@ from tracegen.backend.sim.session import simulate
 from tracegen.places import RunPlaces
 from tracegen.swarm.draw import draw
 
-SEEDS: Final = 200
+SEEDS: Final = 100
 CHUNK: Final = 20
 FIRST: Final = tuple(range(1, SEEDS + 1, CHUNK))
 
