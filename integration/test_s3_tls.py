@@ -29,7 +29,7 @@ from integration.cluster import free_ports, running
 from integration.s3_cluster import KEYS, S3Nodes
 from integration.s3_fixtures import LARGE
 
-LIMITS = {"write_stall_s": 3.0}
+LIMITS = {"write_stall_s": 3.0, "idle_s": 10.0}
 OPTIONS = {"direct": (), "tornado": ("--no-direct-path",)}
 
 
