@@ -97,6 +97,17 @@ class Peers:
         for node in nodes:
             self._control[node].ask(Kind.ASK, payload, deadline_s, partial(_replied, on_reply, node))
 
+    async def ask(self, node: str, request: Request, timeout_s: float) -> Reply | AmberioError:
+        """Ask one node, and wait for its answer."""
+        reply: asyncio.Future[Reply | AmberioError] = asyncio.get_running_loop().create_future()
+
+        def told(_: str, answer: Reply | AmberioError) -> None:
+            if not reply.done():  # whoever asked may have been cancelled meanwhile
+                reply.set_result(answer)
+
+        self.start((node,), request, timeout_s, told)
+        return await reply
+
     async def put_part(self, node: str, slot: int, digest: str, chunks: Sequence[bytes], timeout_s: float) -> None:
         """Have a node keep a part; returns when it is on its disk. Raises DiskFull, PeerError."""
         header = wire.PartHeader(slot, digest, sum(map(len, chunks)))

@@ -101,14 +101,9 @@ class Reader:
         if head is None or head.deleted or head.parts or head.size_bytes == 0:
             return head
         for node in agreeing:
-            reply = await self._fetch(node, path)
+            self._count += 1
+            request = Read(path, f"{self._prefix}{self._count}", body=True)
+            reply = await self._peers.ask(node, request, self._timing.step_s)
             if isinstance(reply, State) and reply.accepted == accepted:
                 return reply.head
         return (await self._coordinator.run(path, READ)).result.head
-
-    async def _fetch(self, node: str, path: str) -> Reply | AmberioError:
-        reply: asyncio.Future[Reply | AmberioError] = asyncio.get_running_loop().create_future()
-        self._count += 1
-        request = Read(path, f"{self._prefix}{self._count}", body=True)
-        self._peers.start((node,), request, self._timing.step_s, lambda _, answer: reply.set_result(answer))
-        return await reply
