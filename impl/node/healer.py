@@ -18,13 +18,13 @@ from prometheus_client.registry import Collector
 from impl.cluster.peers import Peers
 from impl.doors import Clock
 from impl.errors import AmberioError, InvalidArgument, PeerError
-from impl.model import Ballot, ReplicaSet
+from impl.model import SYSTEM_START, Ballot, ReplicaSet
 from impl.node.coordinator import Coordinator, Locate
 from impl.node.limits import Timing
 from impl.node.uploads import Uploads
 from impl.protocol.acceptor import on_adopt
 from impl.protocol.change import READ
-from impl.protocol.messages import Read, Reply, State
+from impl.protocol.messages import Read, State
 from impl.protocol.rules import HONEST, Rules
 from impl.storage.registers import RegisterStore
 
@@ -192,7 +192,8 @@ class Healer:
         read = f"{self._prefix}{self._count}"
         found = await self._ask(node, path, read)
         slot, group = self._locate(path)
-        versions = found.head.versions if found.head is not None else ()
+        # what a system register names lies in the slot of the object that it is for, and is had with that one's head
+        versions = found.head.versions if found.head is not None and not path.startswith(SYSTEM_START) else ()
         await self._uploads.have(slot, group, [ref for version in versions for ref in version.parts])
         decide = partial(on_adopt, path=path, read=read, found=found, rules=self._rules)
         committed = await self._store.apply(path, slot, decide)
@@ -200,15 +201,7 @@ class Healer:
             await self._coordinator.run(path, READ)
 
     async def _ask(self, node: str, path: str, read: str) -> State:
-        reply: asyncio.Future[Reply | AmberioError] = asyncio.get_running_loop().create_future()
-        request = Read(path, read, body=True)
-
-        def told(_: str, answer: Reply | AmberioError) -> None:
-            if not reply.done():  # who asked may be gone: then the node is stopping, and its connections end after it
-                reply.set_result(answer)
-
-        self._peers.start((node,), request, self._timing.step_s, told)
-        answer = await reply
+        answer = await self._peers.ask(node, Read(path, read, body=True), self._timing.step_s)
         if isinstance(answer, State):
             return answer
         raise answer if isinstance(answer, AmberioError) else PeerError(f"{node} does not tell {path!r}: {answer}")
