@@ -168,9 +168,9 @@ class Healer:
             if accepted > (await self._store.read(path)).accepted:
                 behind.append(path)
         found.behind += len(behind)
-        self.total.behind += len(behind)
         if dry_run:
             return
+        self.total.behind += len(behind)
         outcomes = await asyncio.gather(*(self._heal(node, path) for path in behind))
         for is_healed in outcomes:
             found.healed += is_healed

@@ -136,7 +136,8 @@ async def start_node(
         await rounds.open()
         undo.pop_all()
 
-    locate = _locator(cluster)
+    groups = [ReplicaSet(nodes, cluster.write_quorum) for nodes in cluster.table]
+    locate = _locator(groups)
     timing = Timing(request_s=settings.limits.request_s)
     parts = PartStore(layout, doors.disk, rules)
     replica = Replica(store, tracer, lambda path: slot_of(path, cluster.wanted.total_slots), rules)
@@ -168,7 +169,7 @@ async def start_node(
         node_id,
         store.incarnation,
         cluster.node_ids,
-        [ReplicaSet(nodes, cluster.write_quorum) for nodes in cluster.table],
+        groups,
         store,
         peers,
         coordinator,
@@ -243,13 +244,11 @@ def _make(directory: Path) -> None:
         raise ConfigError(f"{directory}: cannot be made: {error.strerror}; check trace.directory") from None
 
 
-def _locator(cluster: Cluster) -> Locate:
-    """path -> its slot and replica set; the sets are made once."""
-    groups = [ReplicaSet(nodes, cluster.write_quorum) for nodes in cluster.table]
-    total_slots = cluster.wanted.total_slots
+def _locator(groups: Sequence[ReplicaSet]) -> Locate:
+    """path -> its slot and replica set."""
 
     def locate(path: str) -> tuple[int, ReplicaSet]:
-        slot = slot_of(path, total_slots)
+        slot = slot_of(path, len(groups))
         return slot, groups[slot]
 
     return locate
