@@ -365,3 +365,20 @@ def keys_of(**more: str) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         **more,
     }
+
+
+def large_there_and_back(client: str, place: Place, bucket: str, room: Path) -> None:
+    """A large object goes up in pieces, comes down, and is read at random, by the client's jobs of these names."""
+    large_bytes, key = SIZES.large_bytes, "large one"
+    md5, named = large_file(room / "up", large_bytes), {"bucket": bucket, "key": key}
+    with place.midway(bucket, [key], large_bytes // 2) as url, place.figure(client, "large up", large_bytes):
+        library(f"{client}.large_up", url=url, path=str(room / "up"), **named)
+    place.holds(bucket, {key: md5})
+    with place.midway(bucket, [key], large_bytes // 2) as url, place.figure(client, "large down", large_bytes):
+        library(f"{client}.large_down", url=url, path=str(room / "down"), **named)
+    assert md5_of(room / "down") == md5
+    pieces = spans(large_bytes, SIZES.reads)
+    asked = sum(length for _, length in pieces)
+    with place.midway(bucket, [key], asked // 2) as url, place.figure(client, "reads at random", asked, len(pieces)):
+        found = library(f"{client}.reads", url=url, spans=pieces, **named)
+    assert found == md5s_of(room / "up", pieces)

@@ -11,16 +11,13 @@ from integration.clients import (
     Place,
     assert_same,
     bucket,  # noqa: F401
-    large_file,
+    large_there_and_back,
     library,
-    md5_of,
-    md5s_of,
     on_one_node,
     on_three_nodes,
     place,  # noqa: F401
     plant,
     size_bytes,
-    spans,
     started,  # noqa: F401
     tree,
 )
@@ -42,19 +39,7 @@ def test_a_tree_goes_up_and_comes_down(place: Place, bucket: str, tmp_path: Path
 def test_a_large_stream_goes_up_in_parts_with_checksums_comes_down_and_is_read_at_random(
     place: Place, bucket: str, tmp_path: Path
 ) -> None:
-    large_bytes, key = SIZES.large_bytes, "large one"
-    md5, named = large_file(tmp_path / "up", large_bytes), {"bucket": bucket, "key": key}
-    with place.midway(bucket, [key], large_bytes // 2) as url, place.figure("obstore", "large up", large_bytes):
-        library("obstore.large_up", url=url, path=str(tmp_path / "up"), **named)
-    place.holds(bucket, {key: md5})
-    with place.midway(bucket, [key], large_bytes // 2) as url, place.figure("obstore", "large down", large_bytes):
-        library("obstore.large_down", url=url, path=str(tmp_path / "down"), **named)
-    assert md5_of(tmp_path / "down") == md5
-    pieces = spans(large_bytes, SIZES.reads)
-    asked = sum(length for _, length in pieces)
-    with place.midway(bucket, [key], asked // 2) as url, place.figure("obstore", "reads at random", asked, len(pieces)):
-        found = library("obstore.reads", url=url, spans=pieces, **named)
-    assert found == md5s_of(tmp_path / "up", pieces)
+    large_there_and_back("obstore", place, bucket, tmp_path)
 
 
 @on_one_node
