@@ -189,7 +189,8 @@ def test_of_many_who_create_one_key_where_versions_are_kept_one_does(nodes: S3No
 
 
 def test_writes_through_all_nodes_at_once_each_keep_their_version(nodes: S3Nodes, versioned: str) -> None:
-    clients = everywhere(nodes)
+    """A write that could not tell how it ended is sent again by its client, and makes one version all the same."""
+    clients = [nodes.client(node, retries={"total_max_attempts": 5}) for node in nodes.names]
     with ThreadPoolExecutor(8) as pool:
         ids = list(pool.map(lambda n: put(clients[n % len(clients)], versioned, "k", b"%d" % n), range(24)))
     for number, version in enumerate(ids):
