@@ -10,6 +10,7 @@ import structlog
 from prometheus_client.registry import Collector
 
 from impl.cluster.link import LinkCounters
+from impl.cluster.liveness import Liveness
 from impl.cluster.metrics import LinkMetrics
 from impl.cluster.peers import Peers, Who
 from impl.cluster.registry.embedded import Cluster
@@ -56,10 +57,12 @@ class Running:
         peers: Peers,
         server: PeerServer,
         healer: Healer,
+        liveness: Liveness,
         lock: Release,
         collectors: Sequence[Collector],
     ) -> None:
         self.node = node
+        self.liveness = liveness
         self.replica = replica
         self.flush: Callable[[], None] = tracer.flush
         self.collectors = tuple(collectors)
@@ -144,6 +147,7 @@ async def start_node(
     counters = LinkCounters()
     who = Who(node_id, store.incarnation, cluster.cluster_id)
     peers, server = _links(settings, who, replica, parts, counters, tracer, doors)
+    liveness = Liveness(node_id, peers.statuses)
     coordinator = Coordinator(
         node_id, store, replica, peers, tracer, rounds, locate, doors.clock, doors.random, timing, rules
     )
@@ -184,7 +188,7 @@ async def start_node(
     if settings.healing.enabled:
         healer.start()
     collectors = (store.metrics, parts, LinkMetrics(counters), HealingMetrics(healer.total))
-    return Running(node, Local(store, parts), tracer, store, parts, peers, server, healer, lock, collectors)
+    return Running(node, Local(store, parts), tracer, store, parts, peers, server, healer, liveness, lock, collectors)
 
 
 def _links(
