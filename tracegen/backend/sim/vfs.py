@@ -79,6 +79,7 @@ class SimDisk:
         self.slowed = 0
         self.rotted: set[str] = set()
         self._writes_left: int | None = None
+        self._is_over = False  # the session is, and no other one has begun
         self.log_pages_max: int | None = draw.choice(LOG_PAGES)
         self._draw = draw
         self._files: dict[str, _File] = {}
@@ -103,7 +104,7 @@ class SimDisk:
     def let_go(self) -> None:
         """The process that had files open is gone; what it wrote is there."""
         self.session += 1
-        self._writes_left = None
+        self._writes_left, self._is_over = None, False
 
     def break_off_after(self, writes: int) -> None:
         """The process that has files open is being killed: so many more of its writes arrive, and no others."""
@@ -192,14 +193,15 @@ class SimDisk:
     @property
     def is_troubled(self) -> bool:
         """May a write not arrive as if nothing were?"""
-        return self.is_failing or self._writes_left is not None
+        return self.is_failing or self._writes_left is not None or self._is_over
 
     def is_broken_off(self) -> bool:
         """Asked before each write: is the process that writes being killed, and this one too late?"""
-        if self._writes_left is None:
-            return False
+        if self._is_over or self._writes_left is None:
+            return self._is_over
         if self._writes_left == 0:
-            self.let_go()
+            self.session += 1
+            self._writes_left, self._is_over = None, True
             return True
         self._writes_left -= 1
         return False
@@ -214,6 +216,11 @@ class SimDisk:
         """What of a file was not synced is lost or torn."""
         file.lose(self._draw)
 
+    @property
+    def next_session(self) -> int:
+        """The session of whoever opens a file now: none if it is being killed."""
+        return -1 if self._is_over else self.session
+
     def open(self, name: str) -> _File:
         return self._files.setdefault(name, _File())
 
@@ -221,7 +228,8 @@ class SimDisk:
         return name in self._files
 
     def delete(self, name: str) -> None:
-        self._files.pop(name, None)
+        if not self._is_over:
+            self._files.pop(name, None)
 
 
 class _Vfs(apsw.VFS):
@@ -251,7 +259,7 @@ class _VfsFile:
 
     def __init__(self, disk: SimDisk, name: str) -> None:
         self._disk = disk
-        self._session = disk.session
+        self._session = disk.next_session
         self._file = disk.open(name)
 
     def _check(self) -> None:
