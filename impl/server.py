@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.init:
             print(f"{me.node_id}: cluster {cluster.cluster_id} {'initialised' if fresh else 'was initialised before'}")
             return 0
-        return run(serve(settings, cluster, me, direct=not options.no_direct_path))
+        return run(serve(settings, cluster, me, not options.no_direct_path, not options.no_migrate))
     except AmberioError as error:
         print(f"amberio: {error}".replace("\n", "\namberio: "), file=sys.stderr)
         return 2
@@ -84,7 +84,9 @@ def run(main: Coroutine[Any, Any, int]) -> int:
         return runner.run(main)
 
 
-async def serve(settings: Settings, cluster: Cluster, me: NodeSettings, direct: bool = True) -> int:
+async def serve(
+    settings: Settings, cluster: Cluster, me: NodeSettings, direct: bool = True, may_migrate: bool = True
+) -> int:
     """Run the node until SIGTERM or SIGINT, then drain. Raises AmberioError if it cannot start; 1 if its disk fails."""
     log = logs.set_up(settings.logging, me.node_id)
     stopped = asyncio.Event()
@@ -92,7 +94,7 @@ async def serve(settings: Settings, cluster: Cluster, me: NodeSettings, direct: 
         asyncio.get_running_loop().add_signal_handler(name, stopped.set)
     keys = _load_keys(settings.s3, log)
     tls = server_context(settings.tls) if settings.tls is not None and me.tls_bind_addr is not None else None
-    node = await start_node(settings, cluster, me.node_id, log)
+    node = await start_node(settings, cluster, me.node_id, log, may_migrate=may_migrate)
     try:
         api = NativeApi(node.node, broken(settings.mutants))
         s3 = S3Api(node.node, settings.s3, keys, RealClock(), broken(settings.mutants))
@@ -185,6 +187,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--init", action="store_true", help="write the cluster's configuration to the disk, and exit")
     parser.add_argument(
         "--allow-mutants", action="store_true", help="honour `mutants`: bugs on purpose, for tests only"
+    )
+    parser.add_argument(
+        "--no-migrate", action="store_true", help="refuse data of an older format instead of migrating it"
     )
     parser.add_argument("--no-direct-path", action="store_true", help="send every request through Tornado's handlers")
     return parser

@@ -120,8 +120,12 @@ async def start_node(
     node_id: str,
     log: structlog.stdlib.BoundLogger,
     doors: Doors | None = None,
+    may_migrate: bool = True,
 ) -> Running:
-    """Start one node; it dials the others in the background. Raises ConfigError if its disk cannot be used."""
+    """Start one node; it dials the others in the background. Data of an older format is migrated if that is allowed.
+
+    Raises ConfigError if its disk cannot be used, DiskFull.
+    """
     doors = doors or Doors()
     me = settings.node(node_id)
     rules = broken(settings.mutants)
@@ -130,7 +134,9 @@ async def start_node(
         lock = doors.lock(layout.directory)
         undo.callback(lock.release)
         disk = doors.disk
-        store = RegisterStore(layout.database, settings.limits.cache_bytes, rules, disk.vfs, disk.log_pages_max)
+        store = RegisterStore(
+            layout.database, settings.limits.cache_bytes, rules, disk.vfs, disk.log_pages_max, may_migrate
+        )
         undo.callback(store.abandon)
         tracer = _open_trace(settings, cluster, node_id, store, doors, log)
         undo.callback(tracer.abandon)

@@ -1,4 +1,6 @@
-"""The SQLite file with every register of a node: its schema, its rows, its errors. Blocking; for threads only.
+"""The SQLite file with every register of a node: its rows, its errors. Blocking; for threads only.
+
+Its tables, and what becomes of an older file, are `migrate.py`.
 
 One database for all slots: a commit costs an fsync whatever is in it, so requests of all slots share one. Inline bodies
 are the last column of their row, on overflow pages that a list or a digest never reads.
@@ -14,18 +16,8 @@ import msgspec
 
 from impl.errors import AmberioError, ConfigError, DiskFull, InternalError
 from impl.model import AcceptedPage, Ballot, Head, Register, Rows
+from impl.storage.migrate import format_of, migrate
 
-FORMAT: Final = 1
-_SCHEMA: Final = """
-CREATE TABLE node (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE registers (
-    path TEXT PRIMARY KEY, slot INTEGER NOT NULL,
-    promised_round INTEGER NOT NULL, promised_node TEXT NOT NULL,
-    accepted_round INTEGER NOT NULL, accepted_node TEXT NOT NULL,
-    head BLOB, body BLOB
-) WITHOUT ROWID;
-CREATE TABLE events (number INTEGER PRIMARY KEY, events BLOB NOT NULL); -- number: that of the group's last event
-"""
 _PUT: Final = "INSERT OR REPLACE INTO registers VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _GET: Final = (
     "SELECT promised_round, promised_node, accepted_round, accepted_node, head, body FROM registers WHERE path = ?"
@@ -50,9 +42,11 @@ def open_database(
     read_only: bool = False,
     vfs: str | None = None,
     is_fsynced: bool = True,
+    may_migrate: bool = True,
 ) -> apsw.Connection:
-    """Open, and make if it is missing. Raises ConfigError for a file that is no database of ours, or of another format.
+    """Open, and make if it is missing; one of an older format is migrated, if that is allowed.
 
+    Raises ConfigError for a file that is no database of ours or has a format that it cannot have; DiskFull.
     Every connection to one file sees what was committed last (WAL); only one may write. With a `vfs` of somebody
     else's there is one connection only, as such a disk has no memory to share between two. No COMMIT copies the log
     back: `copy_back` does, so that an error says which of the two failed.
@@ -60,27 +54,31 @@ def open_database(
     try:
         flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         connection = apsw.Connection(str(file), flags=flags, vfs=vfs)
+    except apsw.Error as error:
+        raise _unusable(file, error) from None
+    try:
         if vfs is not None:
             connection.pragma("locking_mode", "exclusive")
         connection.set_busy_timeout(5000)
         connection.pragma("cache_size", -CACHE_KIB)
         if read_only:
             return connection
+        seen = format_of(connection, file, may_migrate)
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full" if is_fsynced else "off")
         connection.pragma("wal_autocheckpoint", 0)
-        seen = connection.pragma("user_version")
-        if seen == 0:
-            with connection:
-                connection.execute(_SCHEMA)
-                connection.pragma("user_version", FORMAT)
-        elif seen != FORMAT:
-            raise ConfigError(
-                f"{file}: has format {seen}, this version reads {FORMAT}; start the version that wrote it"
-            )
+        migrate(connection, file, seen, vfs)
     except apsw.Error as error:
-        raise ConfigError(f"{file}: cannot be used as a database: {error}; restore it or remove the data") from None
+        connection.close(True)
+        raise _unusable(file, error) from None
+    except AmberioError:
+        connection.close(True)
+        raise
     return connection
+
+
+def _unusable(file: Path, error: apsw.Error) -> ConfigError:
+    return ConfigError(f"{file}: cannot be used as a database: {error}; restore it or remove the data")
 
 
 def as_error(error: apsw.Error) -> AmberioError:

@@ -2,7 +2,8 @@
 
 cluster.json      the cluster's configuration (impl/cluster/registry)
 lock              held while a process uses the directory
-registers.db      every register of this node (registers.py), with its -wal and -shm
+registers.db      every register of this node (registers.py), with its -wal and -shm; its format is the directory's
+registers.db.format-<n>.backup    what it was before it was migrated (migrate.py)
 slots/<slot>/parts/<digest>       the parts of bodies (parts.py)
 rotten/<digest>   parts that no longer matched their digest, kept for whoever wants to know why
 """

@@ -85,14 +85,15 @@ class RegisterStore:
         rules: Rules = HONEST,
         vfs: str | None = None,
         log_pages_max: int | None = None,
+        may_migrate: bool = True,
     ) -> None:
         """Open the database; raises ConfigError, DiskFull. Call `begin`, then `start`, before anything else.
 
-        `vfs` and `log_pages_max` are the disk's (impl/doors.py).
+        `vfs` and `log_pages_max` are the disk's (impl/doors.py); `may_migrate` allows data of an older format.
         """
         self._file = file
         is_fsynced = not rules.skip_fsync
-        self._connection = database.open_database(file, vfs=vfs, is_fsynced=is_fsynced)
+        self._connection = database.open_database(file, vfs=vfs, is_fsynced=is_fsynced, may_migrate=may_migrate)
         self._vfs = vfs
         self._log_pages_max = log_pages_max or database.WAL_PAGES_MAX
         self._rules = rules
