@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 import yaml
 
+from impl.archive.settings import ArchiveSettings, ScanSettings, read_archive, read_scan
 from impl.config_reader import Faults, Section
 from impl.errors import ConfigError
 from impl.model import TOTAL_SLOTS
@@ -150,6 +151,8 @@ class Settings(msgspec.Struct, frozen=True):
     s3: S3Settings = S3Settings()
     tls: TlsSettings | None = None
     healing: HealingSettings = HealingSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    init_scan: ScanSettings = ScanSettings()
 
     def node(self, node_id: str) -> NodeSettings:
         """The settings of one node. Raises ConfigError if there is no such node."""
@@ -188,7 +191,7 @@ def _read(root: Section) -> Settings:
     cluster = root.section("initial_cluster", required=True)
     nodes = tuple(_read_node(node) for node in cluster.sections("nodes", required=True))
     _check_nodes(cluster, nodes)
-    _read_what_comes_later(root)
+    archive = read_archive(root.section("archive"))
     return Settings(
         namespace=registry.text("namespace", "amberio"),
         nodes=nodes,
@@ -202,6 +205,8 @@ def _read(root: Section) -> Settings:
         mutants=root.choices("mutants", tuple(MUTANTS)),
         s3=_read_s3(root.section("s3")),
         tls=_read_tls(root, nodes),
+        archive=archive,
+        init_scan=read_scan(root.section("init_scan"), archive),
     )
 
 
@@ -356,18 +361,6 @@ def _read_routes(section: Section, nodes: tuple[NodeSettings, ...]) -> dict[str,
         if text := section.text(node.node_id, ""):
             routes[node.node_id] = _read_address(section, node.node_id, text)
     return routes
-
-
-def _read_what_comes_later(root: Section) -> None:
-    """Sections of the full contract that this version knows and cannot honour: refused rather than ignored."""
-    archive = root.section("archive")
-    archive.choice("archive_type", ("none",), "none", not_yet=("s3", "directory"))
-    archive.choice("mode", ("none",), "none", not_yet=("write_through", "write_back"))
-    archive.ignore("s3", "directory")
-    scan = root.section("init_scan")
-    if scan.boolean("enabled", False):
-        scan.fault("enabled", "true", "importing a bucket is not there yet; use false")
-    scan.ignore("page_size")
 
 
 def _with_environment(value: object, environment: Mapping[str, str], key: str, faults: Faults) -> object:

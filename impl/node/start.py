@@ -1,7 +1,7 @@
 """Wires one node: opens its disk, completes its last trace, builds the rooms in order, and closes them in reverse."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +9,9 @@ from typing import Protocol
 import structlog
 from prometheus_client.registry import Collector
 
+from impl.archive.face import Archive
+from impl.archive.opening import open_archive
+from impl.archive.settings import ArchiveSettings
 from impl.cluster.link import LinkCounters
 from impl.cluster.liveness import Liveness
 from impl.cluster.metrics import LinkMetrics
@@ -36,6 +39,8 @@ from impl.storage.layout import Layout, Lock
 from impl.storage.parts import PartStore
 from impl.storage.registers import RegisterStore
 from impl.trace import FileTrace, NoTrace, Tracer, complete
+
+OpenArchive = Callable[[ArchiveSettings], Awaitable[Archive]]
 
 
 class Release(Protocol):
@@ -97,7 +102,10 @@ class Running:
 
 
 class Doors:
-    """What comes in from outside; the real ones unless a simulator brings its own. `lock` takes a data directory."""
+    """What comes in from outside; the real ones unless a simulator brings its own.
+
+    `lock` takes a data directory, `archive` opens the archive of its settings.
+    """
 
     def __init__(
         self,
@@ -106,12 +114,17 @@ class Doors:
         disk: Disk | None = None,
         network: Network | None = None,
         lock: Callable[[Path], Release] = Lock,
+        archive: OpenArchive | None = None,
     ) -> None:
         self.clock = clock or RealClock()
         self.random = random or RealRandom()
         self.disk = disk or RealDisk()
         self.network = network or RealNetwork()
         self.lock = lock
+        self.archive = archive or self._open_archive
+
+    async def _open_archive(self, settings: ArchiveSettings) -> Archive:
+        return await open_archive(settings, self.clock, self.random, self.disk)
 
 
 async def start_node(

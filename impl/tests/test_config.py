@@ -58,6 +58,20 @@ def replicated(nodes: int = 3, **replication: object) -> dict[str, Any]:
     return whole
 
 
+def bucket(**s3: object) -> dict[str, Any]:
+    """An archive whose bucket is described so."""
+    return tree(1, archive={"archive_type": "s3", "s3": {"bucket": "b", **s3}})
+
+
+def test_of_the_rules_for_an_archive_the_longest_prefix_counts(tmp_path: Path) -> None:
+    rules = [{"prefix": "logs/", "mode": "write_back"}, {"prefix": "logs/tmp/", "mode": "none"}]
+    settings = read(
+        tmp_path, tree(1, archive={"archive_type": "directory", "directory": {"path": "a"}, "rules": rules})
+    )
+    modes = [settings.archive.mode_of(path) for path in ("photos/a", "logs/a", "logs/tmp/a", "/b/photos")]
+    assert modes == ["write_through", "write_back", "none", "none"]
+
+
 def test_the_smallest_configuration_has_a_value_for_everything(tmp_path: Path) -> None:
     settings = read(tmp_path, tree(3))
     assert settings.auth.cluster_secret == SECRET and settings.limits == Limits()
@@ -142,8 +156,13 @@ def test_every_fault_is_named_at_once_one_a_line(tmp_path: Path) -> None:
         (replicated(3, total_slots=0), "replication.total_slots is 0: use a whole number from 1 to 65536"),
         (tree(1, registry={"backend": "etcd"}), "registry.backend is etcd: this is not there yet; use embedded"),
         (tree(1, registry={"backend": "zk"}), "registry.backend is 'zk': use embedded"),
-        (tree(1, archive={"mode": "write_back"}), "archive.mode is write_back: this is not there yet; use none"),
-        (tree(1, init_scan={"enabled": True}), "init_scan.enabled is true: importing a bucket is not there yet"),
+        (tree(1, archive={"mode": "write_back"}), "archive.archive_type is none: a mode needs an archive; use s3 or"),
+        (tree(1, archive={"archive_type": "s3"}), "archive.s3.bucket is missing: give a text"),
+        (tree(1, archive={"archive_type": "directory"}), "archive.directory.path is missing: give a text"),
+        (bucket(endpoint="http://127.0.0.1:1"), "endpoint is http://127.0.0.1:1: this sends data in the clear; use"),
+        (bucket(endpoint="s3.example.org"), "archive.s3.endpoint is s3.example.org: use a URL"),
+        (bucket(credentials={"access_key_id": "a"}), "archive.s3.credentials.secret_access_key is missing: give both"),
+        (tree(1, init_scan={"enabled": True}), "init_scan.enabled is true: there is nothing to import without an"),
         (tree(1, tls={"certificate_file": "c", "key_file": "k"}), "tls is set: no node of initial_cluster.nodes has a"),
         (
             with_nodes(tls_bind_addr="127.0.0.1:8443"),
