@@ -14,7 +14,9 @@ import msgspec
 import yaml
 
 from impl.archive.settings import ArchiveSettings, ScanSettings, read_archive, read_scan
+from impl.cluster.registry.settings import RegistrySettings, read_registry
 from impl.config_reader import Faults, Section
+from impl.config_secrets import VARIABLE, written_secrets
 from impl.errors import ConfigError
 from impl.model import TOTAL_SLOTS
 from impl.protocol.rules import MUTANTS
@@ -24,7 +26,6 @@ NODES_MAX: Final = 64
 NODE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 REGION: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 HOST_NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
-_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -139,7 +140,6 @@ class S3Settings(msgspec.Struct, frozen=True):
 class Settings(msgspec.Struct, frozen=True):
     """Everything the file says. `routes` maps a node id to where this node dials it instead of its advertise_addr."""
 
-    namespace: str
     nodes: tuple[NodeSettings, ...]
     replication: Replication
     auth: AuthSettings
@@ -153,6 +153,7 @@ class Settings(msgspec.Struct, frozen=True):
     healing: HealingSettings = HealingSettings()
     archive: ArchiveSettings = ArchiveSettings()
     init_scan: ScanSettings = ScanSettings()
+    registry: RegistrySettings = RegistrySettings()
 
     def node(self, node_id: str) -> NodeSettings:
         """The settings of one node. Raises ConfigError if there is no such node."""
@@ -186,14 +187,12 @@ def load(file: Path, environment: Mapping[str, str]) -> Settings:
 
 
 def _read(root: Section) -> Settings:
-    registry = root.section("registry")
-    registry.choice("backend", ("embedded",), "embedded", not_yet=("redis", "etcd"))
     cluster = root.section("initial_cluster", required=True)
     nodes = tuple(_read_node(node) for node in cluster.sections("nodes", required=True))
     _check_nodes(cluster, nodes)
     archive = read_archive(root.section("archive"))
     return Settings(
-        namespace=registry.text("namespace", "amberio"),
+        registry=read_registry(root.section("registry")),
         nodes=nodes,
         replication=_read_replication(cluster.section("replication"), len(nodes)),
         auth=AuthSettings(_read_secret(root.section("auth", required=True))),
@@ -381,19 +380,14 @@ def _with_environment(value: object, environment: Mapping[str, str], key: str, f
             faults.add(key, f"${{{name}}}", "this environment variable is not set; export it, or write the value")
         return environment.get(name, "")
 
-    return _VARIABLE.sub(replacement, value)
+    return VARIABLE.sub(replacement, value)
 
 
 def _refuse_open_secrets(file: Path, tree: Mapping[object, object], faults: Faults) -> None:
     """A secret that stands in the file itself must be for its owner's eyes only."""
-    auth = tree.get("auth")
-    secret = auth.get("cluster_secret") if isinstance(auth, dict) else None
-    if not isinstance(secret, str) or not secret or _VARIABLE.fullmatch(secret):
-        return
     mode = stat.S_IMODE(file.stat().st_mode)
-    if mode & 0o077:
-        faults.add(
-            "auth.cluster_secret",
-            "(hidden)",
-            f"others can read this file (mode {mode:04o}); chmod 600 it, or take the secret from ${{NAME}}",
-        )
+    if not mode & 0o077:
+        return
+    for key, _ in written_secrets(tree):
+        right = f"others can read this file (mode {mode:04o}); chmod 600 it, or take the secret from ${{NAME}}"
+        faults.add(key, "(hidden)", right)

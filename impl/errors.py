@@ -206,3 +206,9 @@ class ConfigError(AmberioError):
     """The configuration cannot be used; the text has one line a fault, each with key, value and what would be right."""
 
     code, status = "InvalidConfiguration", 500
+
+
+class RegistryUnavailable(AmberioError):
+    """The registry of the cluster's configuration does not answer, or will not: who has a copy can go on with that."""
+
+    code, status = "RegistryUnavailable", 503

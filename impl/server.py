@@ -27,7 +27,8 @@ from impl.api.metrics import HttpMetrics, ProcessMetrics, metrics_route
 from impl.api.native import NativeApi
 from impl.api.s3 import credentials
 from impl.api.s3.api import S3Api
-from impl.cluster.registry.embedded import Cluster, Wanted, open_cluster
+from impl.cluster.registry.agreement import Agreed, agree, registry_of
+from impl.cluster.registry.embedded import Cluster, Wanted
 from impl.cluster.registry.file import DirectoryFile
 from impl.cluster.secret import Secret
 from impl.config import NodeSettings, S3Settings, Settings, load
@@ -64,11 +65,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{options.config.name}: mutants is {', '.join(settings.mutants)}: these break the node on purpose; "
                 "remove them, or start with --allow-mutants in a test"
             )
-        cluster, fresh = _open_cluster(settings, me)
+        agreed = _agree(settings, me)
         if options.init:
-            print(f"{me.node_id}: cluster {cluster.cluster_id} {'initialised' if fresh else 'was initialised before'}")
+            if agreed.notice:
+                print(f"amberio: {agreed.notice}", file=sys.stderr)
+            what = "initialised" if agreed.is_fresh else "was initialised before"
+            print(f"{me.node_id}: cluster {agreed.cluster.cluster_id} {what}")
             return 0
-        return run(serve(settings, cluster, me, not options.no_direct_path, not options.no_migrate))
+        return run(serve(settings, agreed, me, not options.no_direct_path, not options.no_migrate))
     except AmberioError as error:
         print(f"amberio: {error}".replace("\n", "\namberio: "), file=sys.stderr)
         return 2
@@ -85,10 +89,13 @@ def run(main: Coroutine[Any, Any, int]) -> int:
 
 
 async def serve(
-    settings: Settings, cluster: Cluster, me: NodeSettings, direct: bool = True, may_migrate: bool = True
+    settings: Settings, agreed: Agreed, me: NodeSettings, direct: bool = True, may_migrate: bool = True
 ) -> int:
     """Run the node until SIGTERM or SIGINT, then drain. Raises AmberioError if it cannot start; 1 if its disk fails."""
     log = logs.set_up(settings.logging, me.node_id)
+    if agreed.notice:
+        log.warning("registry", text=agreed.notice)
+    cluster = agreed.cluster
     stopped = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopped.set)
@@ -164,15 +171,15 @@ async def _listen(
     return await listen(edge, me.bind_addr.host, me.bind_addr.port)
 
 
-def _open_cluster(settings: Settings, me: NodeSettings) -> tuple[Cluster, bool]:
+def _agree(settings: Settings, me: NodeSettings) -> Agreed:
     wanted = Wanted(
-        namespace=settings.namespace,
+        namespace=settings.registry.namespace,
         sites=tuple(Site(node.node_id, node.rack, sum(disk.weight for disk in node.disks)) for node in settings.nodes),
         factor=settings.replication.factor,
         min_write_replicas=settings.replication.min_write_replicas,
         total_slots=settings.replication.total_slots,
     )
-    return open_cluster(DirectoryFile(me.disks[0].path), wanted)
+    return agree(DirectoryFile(me.disks[0].path), registry_of(settings.registry), wanted)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,6 +14,7 @@ import yaml
 
 from impl.cluster.registry.embedded import Wanted, open_cluster
 from impl.cluster.registry.file import DirectoryFile
+from impl.cluster.registry.settings import RegistrySettings
 from impl.config import Limits, S3Settings, Settings, load
 from impl.errors import ConfigError
 from impl.protocol.placement import Site
@@ -72,13 +73,17 @@ def test_of_the_rules_for_an_archive_the_longest_prefix_counts(tmp_path: Path) -
     assert modes == ["write_through", "write_back", "none", "none"]
 
 
+def redis(**section: object) -> dict[str, Any]:
+    return tree(1, registry={"backend": "redis", "redis": section})
+
+
 def test_the_smallest_configuration_has_a_value_for_everything(tmp_path: Path) -> None:
     settings = read(tmp_path, tree(3))
     assert settings.auth.cluster_secret == SECRET and settings.limits == Limits()
     assert (settings.replication.factor, settings.replication.min_write_replicas) == (3, 2)
     assert [str(node.advertise_addr) for node in settings.nodes] == [f"127.0.0.1:{8080 + n}" for n in (1, 2, 3)]
     assert [node.rack for node in settings.nodes] == ["n1", "n2", "n3"]
-    assert not settings.trace.enabled and settings.mutants == () and settings.namespace == "amberio"
+    assert not settings.trace.enabled and settings.mutants == () and settings.registry == RegistrySettings()
 
 
 @pytest.mark.parametrize(("nodes", "factor", "quorum"), [(1, 1, 1), (2, 2, 2), (3, 3, 2), (5, 3, 2)])
@@ -154,8 +159,6 @@ def test_every_fault_is_named_at_once_one_a_line(tmp_path: Path) -> None:
         (replicated(3, factor="three"), "replication.factor is 'three': use a whole number from 1 to 16"),
         (replicated(3, factor=True), "replication.factor is True: use a whole number"),
         (replicated(3, total_slots=0), "replication.total_slots is 0: use a whole number from 1 to 65536"),
-        (tree(1, registry={"backend": "etcd"}), "registry.backend is etcd: this is not there yet; use embedded"),
-        (tree(1, registry={"backend": "zk"}), "registry.backend is 'zk': use embedded"),
         (tree(1, archive={"mode": "write_back"}), "archive.archive_type is none: a mode needs an archive; use s3 or"),
         (tree(1, archive={"archive_type": "s3"}), "archive.s3.bucket is missing: give a text"),
         (tree(1, archive={"archive_type": "directory"}), "archive.directory.path is missing: give a text"),
@@ -163,6 +166,15 @@ def test_every_fault_is_named_at_once_one_a_line(tmp_path: Path) -> None:
         (bucket(endpoint="s3.example.org"), "archive.s3.endpoint is s3.example.org: use a URL"),
         (bucket(credentials={"access_key_id": "a"}), "archive.s3.credentials.secret_access_key is missing: give both"),
         (tree(1, init_scan={"enabled": True}), "init_scan.enabled is true: there is nothing to import without an"),
+        (tree(1, registry={"backend": "zk"}), "registry.backend is 'zk': use embedded or redis or etcd"),
+        (tree(1, registry={"redis": {}}), "registry.redis is set: backend is embedded; remove this section, or set"),
+        (redis(url="127.0.0.1:6379"), "registry.redis.url is 127.0.0.1:6379: use a URL such as redis://127.0.0.1:6379"),
+        (redis(url="redis://a:hush@b"), "registry.redis.url is a URL with a user or password in it: give them as"),
+        (redis(username="u"), "registry.redis.password is missing: there is a username; give its password"),
+        (
+            tree(1, registry={"backend": "etcd", "etcd": {"endpoints": ["localhost:2379"]}}),
+            "registry.etcd.endpoints is localhost:2379: use a URL such as http://127.0.0.1:2379",
+        ),
         (tree(1, tls={"certificate_file": "c", "key_file": "k"}), "tls is set: no node of initial_cluster.nodes has a"),
         (
             with_nodes(tls_bind_addr="127.0.0.1:8443"),
@@ -201,6 +213,13 @@ def test_a_file_with_a_secret_that_others_can_read_is_refused(tmp_path: Path, mo
     told = faults(tmp_path, tree(1, auth={"cluster_secret": SECRET}), mode=mode)
     assert f"others can read this file (mode {mode:04o}); chmod 600 it" in told and SECRET not in told
     assert read(tmp_path, tree(1, auth={"cluster_secret": SECRET})).auth.cluster_secret == SECRET
+
+
+def test_every_secret_that_others_can_read_is_named_and_not_shown(tmp_path: Path) -> None:
+    content = redis(username="u", password="hush-hush")
+    told = faults(tmp_path, content, mode=0o644)
+    assert "registry.redis.password is (hidden): others can read this file" in told and "hush" not in told
+    assert read(tmp_path, redis(username="u", password="${AMBERIO_SECRET}"), mode=0o644).registry.redis.password
 
 
 def test_a_file_that_names_a_variable_may_be_read_by_all(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""The registry without a server: the cluster's configuration in a file of the node's own data directory.
+"""The cluster's configuration as it is persisted, and the registry that needs no server: a file of each node's disk.
 
-It is written at first start and never changed. A later start must bring the same one: placement follows from it, and
-two nodes with different tables would count different quorums. Addresses are not part of it: a node may move.
+The record is written at first start and never changed. A later start must bring the same one: placement follows from
+it, and two nodes with different tables would count different quorums. Addresses are not part of it: a node may move.
 """
 
 import hashlib
@@ -9,17 +9,17 @@ from typing import Final, Protocol
 
 import msgspec
 
+from impl.cluster.registry.face import Registry
 from impl.errors import ConfigError
 from impl.protocol.placement import Site, Table, place
 
 FORMAT: Final = 1
 
 
-class ClusterFile(Protocol):
-    """Where the configuration is kept: one small file, replaced as a whole and durable when `write` returns."""
+class ClusterFile(Registry, Protocol):
+    """A registry in a file, durable when `create` returns."""
 
     def read(self) -> bytes | None: ...
-    def write(self, content: bytes) -> None: ...
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -60,15 +60,25 @@ def open_cluster(file: ClusterFile, wanted: Wanted) -> tuple[Cluster, bool]:
     Raises ConfigError if `wanted` is not the persisted one, naming what differs, or if the file cannot be understood.
     """
     content = file.read()
+    is_fresh = False
     if content is None:
-        cluster = Cluster(_cluster_id(wanted), wanted, place(wanted.sites, wanted.factor, wanted.total_slots))
-        file.write(msgspec.json.encode(_Record(FORMAT, cluster)))
-        return cluster, True
-    cluster = _decode(content)
+        content, is_fresh = file.create(record_of(wanted))
+    return understood(content, wanted), is_fresh
+
+
+def record_of(wanted: Wanted) -> bytes:
+    """The record of a new cluster."""
+    cluster = Cluster(_cluster_id(wanted), wanted, place(wanted.sites, wanted.factor, wanted.total_slots))
+    return msgspec.json.encode(_Record(FORMAT, cluster))
+
+
+def understood(record: bytes, wanted: Wanted) -> Cluster:
+    """The cluster of a record. Raises ConfigError as `open_cluster`."""
+    cluster = _decode(record)
     differences = differing(cluster.wanted, wanted)
     if differences:
         raise ConfigError("\n".join(differences))
-    return cluster, False
+    return cluster
 
 
 def differing(persisted: Wanted, wanted: Wanted) -> list[str]:

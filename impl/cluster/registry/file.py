@@ -1,6 +1,10 @@
-"""The embedded registry's file in a node's data directory: written whole, durable before the name is there."""
+"""The embedded registry's file in a node's data directory: written whole, durable before the name is there.
+
+With another registry it is this node's copy, with which it starts while that one is down.
+"""
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +20,10 @@ class DirectoryFile:
         self._directory = directory
         self._file = directory / NAME
 
+    @property
+    def name(self) -> str:
+        return str(self._file)
+
     def read(self) -> bytes | None:
         """The content, or None if it was never written. Raises ConfigError if it cannot be read."""
         try:
@@ -25,16 +33,18 @@ class DirectoryFile:
         except OSError as error:
             raise ConfigError(f"{self._file}: cannot be read: {error.strerror}; check disks[].path") from None
 
-    def write(self, content: bytes) -> None:
-        """Make `content` the file's, durably: temporary name, fsync, rename, fsync of the directory."""
-        temporary = self._file.with_suffix(".tmp")
+    def create(self, record: bytes) -> tuple[bytes, bool]:
+        """See `face.Registry`. A temporary file, fsync, a link to it, fsync of the directory."""
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(content)
+            with tempfile.NamedTemporaryFile(dir=self._directory, prefix=NAME, suffix=".tmp") as file:
+                file.write(record)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(self._file)
+                try:
+                    os.link(file.name, self._file)  # unlike a rename, it does not replace what is there
+                except FileExistsError:
+                    return self._file.read_bytes(), False
             directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(directory)
@@ -42,3 +52,4 @@ class DirectoryFile:
                 os.close(directory)
         except OSError as error:
             raise ConfigError(f"{self._file}: cannot be written: {error.strerror}; check disks[].path") from None
+        return record, True

@@ -289,7 +289,6 @@ def _settings(
         for name in shape.node_ids
     )
     return Settings(
-        namespace="sim",
         nodes=nodes,
         replication=Replication(shape.factor, shape.min_write_replicas, SLOTS),
         auth=AuthSettings("simulated-secret"),
