@@ -27,6 +27,9 @@ NODE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 REGION: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 HOST_NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
 
+Tree = Mapping[str, object]
+"""A configuration as it is written: nothing checked, no variable filled in."""
+
 
 class Address(msgspec.Struct, frozen=True):
     """Where to listen or dial."""
@@ -166,7 +169,11 @@ class Settings(msgspec.Struct, frozen=True):
 
 def load(file: Path, environment: Mapping[str, str]) -> Settings:
     """Read and check a configuration file. Raises ConfigError with one line for each fault."""
-    faults = Faults(file.name)
+    return settings_of(read_tree(file), environment, file.name, file)
+
+
+def read_tree(file: Path) -> Tree:
+    """What a configuration file says, as it is written. Raises ConfigError."""
     try:
         text = file.read_text(encoding="utf-8")
         tree = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -178,7 +185,17 @@ def load(file: Path, environment: Mapping[str, str]) -> Settings:
         raise ConfigError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{file}: must be a mapping of sections, such as initial_cluster: ...")
-    _refuse_open_secrets(file, tree, faults)
+    return tree
+
+
+def settings_of(tree: Tree, environment: Mapping[str, str], name: str, file: Path | None = None) -> Settings:
+    """What a tree means; `name` is what faults call it, and who may read `file` is checked if it stands in one.
+
+    Raises ConfigError with one line for each fault.
+    """
+    faults = Faults(name)
+    if file is not None:
+        _refuse_open_secrets(file, tree, faults)
     root = Section("", _with_environment(tree, environment, "", faults), faults)
     settings = _read(root)
     root.refuse_unknown()
@@ -383,7 +400,7 @@ def _with_environment(value: object, environment: Mapping[str, str], key: str, f
     return VARIABLE.sub(replacement, value)
 
 
-def _refuse_open_secrets(file: Path, tree: Mapping[object, object], faults: Faults) -> None:
+def _refuse_open_secrets(file: Path, tree: Tree, faults: Faults) -> None:
     """A secret that stands in the file itself must be for its owner's eyes only."""
     mode = stat.S_IMODE(file.stat().st_mode)
     if not mode & 0o077:

@@ -20,10 +20,10 @@ def written_secrets(tree: object, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def without_secrets(tree: object, key: str = "", is_secret: bool = False) -> object:
-    """The tree with each secret, however it is written, replaced by a variable named after its key.
+    """The tree with each secret that stands in it replaced by a variable named after its key.
 
-    `archive.s3.credentials.secret_access_key` becomes `${AMBERIO_ARCHIVE_S3_CREDENTIALS_SECRET_ACCESS_KEY}`: whoever
-    reads the tree must have it in the environment, and is told its name.
+    `archive.s3.credentials.secret_access_key` becomes `${AMBERIO_ARCHIVE_S3_CREDENTIALS_SECRET_ACCESS_KEY}`, and what
+    is a variable already remains that one: whoever reads the tree must have it in the environment, and is told so.
     """
     if isinstance(tree, dict):
         return {
@@ -32,7 +32,7 @@ def without_secrets(tree: object, key: str = "", is_secret: bool = False) -> obj
         }
     if isinstance(tree, list):
         return [without_secrets(part, f"{key}[{at}]", is_secret) for at, part in enumerate(tree)]
-    if is_secret and tree not in (None, ""):
+    if is_secret and tree not in (None, "") and not VARIABLE.fullmatch(str(tree)):
         return "${AMBERIO_" + re.sub(r"[^A-Z0-9]+", "_", key.upper()).strip("_") + "}"
     return tree
 

@@ -1,4 +1,4 @@
-"""Start one node: read the configuration, wire the rooms below, run until told to stop.
+"""Run one node: get its configuration, wire the rooms below, run until told to stop.
 
 Exit codes: 0 stopped cleanly (or initialised), 1 the node failed while it ran, 2 it cannot start as asked (bad
 configuration, port in use, unknown node, locked data directory): each such fault is a line on standard error.
@@ -11,71 +11,95 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import structlog
 
+from impl import command_line, joining
 from impl import logging as logs
 from impl.api.http.edge import Edge, HttpLimits, refusal_in_json
 from impl.api.http.listener import Listener, listen
 from impl.api.http.routes import HotRoutes, none_hot
 from impl.api.http.tornado_seam import TornadoSeam
 from impl.api.internal import InternalApi
+from impl.api.membership import MembershipApi
 from impl.api.metrics import HttpMetrics, ProcessMetrics, metrics_route
 from impl.api.native import NativeApi
 from impl.api.s3 import credentials
 from impl.api.s3.api import S3Api
 from impl.cluster.registry.agreement import Agreed, agree, registry_of
-from impl.cluster.registry.embedded import Cluster, Wanted
+from impl.cluster.registry.embedded import Wanted
 from impl.cluster.registry.file import DirectoryFile
 from impl.cluster.secret import Secret
-from impl.config import NodeSettings, S3Settings, Settings, load
+from impl.config import NodeSettings, S3Settings, Settings, read_tree, settings_of
 from impl.doors import RealClock
 from impl.errors import AmberioError, ConfigError
 from impl.node.start import Running, start_node
 from impl.protocol.placement import Site
 from impl.protocol.rules import broken
+from impl.sharing import Shared, share
 from impl.tls import server_context
 
-EXAMPLE: Final = """
-example:
-  python -m impl.server --config config.yaml --node n1
 
-where config.yaml (chmod 600) is, for a cluster of one:
+class Start(msgspec.Struct, frozen=True):
+    """A node that is to run: as which one, of which cluster, and what it tells those that join."""
 
-  initial_cluster:
-    nodes:
-      - {node_id: n1, bind_addr: "127.0.0.1:8080", disks: [{path: ./data/n1}]}
-  auth: {cluster_secret: "${AMBERIO_SECRET}"}
-
-exit codes: 0 stopped or initialised, 1 failed while running, 2 cannot start as asked
-"""
+    settings: Settings
+    me: NodeSettings
+    agreed: Agreed
+    shared: Shared
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = command_line.parse(arguments)
     try:
-        settings = load(options.config, os.environ)
-        me = settings.node(options.node)
-        if settings.mutants and not options.allow_mutants:
-            raise ConfigError(
-                f"{options.config.name}: mutants is {', '.join(settings.mutants)}: these break the node on purpose; "
-                "remove them, or start with --allow-mutants in a test"
-            )
-        agreed = _agree(settings, me)
-        if options.init:
-            if agreed.notice:
-                print(f"amberio: {agreed.notice}", file=sys.stderr)
-            what = "initialised" if agreed.is_fresh else "was initialised before"
-            print(f"{me.node_id}: cluster {agreed.cluster.cluster_id} {what}")
+        start = _join(options) if options.command == "join" else _start(options)
+        if options.command == "start" and options.init:
+            if start.agreed.notice:
+                print(f"amberio: {start.agreed.notice}", file=sys.stderr)
+            what = "initialised" if start.agreed.is_fresh else "was initialised before"
+            print(f"{start.me.node_id}: cluster {start.agreed.cluster.cluster_id} {what}")
             return 0
-        return run(serve(settings, agreed, me, not options.no_direct_path, not options.no_migrate))
+        return run(serve(start, not options.no_direct_path, not options.no_migrate))
     except AmberioError as error:
         print(f"amberio: {error}".replace("\n", "\namberio: "), file=sys.stderr)
         return 2
+
+
+def _start(options: argparse.Namespace) -> Start:
+    """A node whose configuration is a file."""
+    tree = read_tree(options.config)
+    settings = settings_of(tree, os.environ, options.config.name, options.config)
+    me = settings.node(options.node)
+    _refuse_mutants(settings, options.config.name, options.allow_mutants)
+    agreed = agree(DirectoryFile(me.disks[0].path), registry_of(settings.registry), _wanted(settings))
+    return Start(settings, me, agreed, share(agreed.cluster, tree))
+
+
+def _join(options: argparse.Namespace) -> Start:
+    """A node that another one tells its configuration."""
+    secret = joining.secret_of(os.environ, options.secret_file)
+    joined = joining.join(options.url, options.node, options.data, secret, os.environ, options.wait)
+    settings = joined.settings
+    me = settings.node(options.node)
+    _refuse_mutants(settings, joined.source, options.allow_mutants)
+    seed = joining.SeedRegistry(options.url, joined.shared.record)
+    agreed = agree(DirectoryFile(me.disks[0].path), seed, _wanted(settings))
+    if options.data:
+        joining.keep(joined, me.disks[0].path)
+    if joined.notice:
+        agreed = msgspec.structs.replace(agreed, notice=joined.notice)
+    return Start(settings, me, agreed, joined.shared)
+
+
+def _refuse_mutants(settings: Settings, source: str, are_allowed: bool) -> None:
+    if settings.mutants and not are_allowed:
+        raise ConfigError(
+            f"{source}: mutants is {', '.join(settings.mutants)}: these break the node on purpose; "
+            "remove them, or start with --allow-mutants in a test"
+        )
 
 
 def run(main: Coroutine[Any, Any, int]) -> int:
@@ -88,14 +112,12 @@ def run(main: Coroutine[Any, Any, int]) -> int:
         return runner.run(main)
 
 
-async def serve(
-    settings: Settings, agreed: Agreed, me: NodeSettings, direct: bool = True, may_migrate: bool = True
-) -> int:
+async def serve(start: Start, direct: bool = True, may_migrate: bool = True) -> int:
     """Run the node until SIGTERM or SIGINT, then drain. Raises AmberioError if it cannot start; 1 if its disk fails."""
+    settings, me, cluster = start.settings, start.me, start.agreed.cluster
     log = logs.set_up(settings.logging, me.node_id)
-    if agreed.notice:
-        log.warning("registry", text=agreed.notice)
-    cluster = agreed.cluster
+    if start.agreed.notice:
+        log.warning("registry", text=start.agreed.notice)
     stopped = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopped.set)
@@ -105,7 +127,7 @@ async def serve(
     try:
         api = NativeApi(node.node, broken(settings.mutants))
         s3 = S3Api(node.node, settings.s3, keys, RealClock(), broken(settings.mutants))
-        listener = await _listen(settings, cluster, me, node, api, s3, direct)
+        listener = await _listen(start, node, api, s3, direct)
         if tls is not None and me.tls_bind_addr is not None:
             await listener.add_tls(me.tls_bind_addr.host, me.tls_bind_addr.port, tls)
         gc.freeze()  # what is here now stays: no collection need look at it again
@@ -139,21 +161,21 @@ async def _either(*events: asyncio.Event) -> None:
 
 
 async def _listen(
-    settings: Settings,
-    cluster: Cluster,
-    me: NodeSettings,
+    start: Start,
     node: Running,
     api: NativeApi,
     s3: S3Api,
     direct: bool,
 ) -> Listener:
+    settings, me, cluster = start.settings, start.me, start.agreed.cluster
     limits = msgspec.convert(msgspec.structs.asdict(settings.limits), HttpLimits)
     clock = RealClock()
     metrics = HttpMetrics(settings.logging.access_every)
-    internal = InternalApi(
-        node.replica, node.healer, Secret(settings.auth.cluster_secret), clock, cluster.wanted.total_slots
-    )
-    routes = (*api.routes(), *internal.routes(), metrics_route((metrics, ProcessMetrics(), *node.collectors)))
+    secret = Secret(settings.auth.cluster_secret)
+    internal = InternalApi(node.replica, node.healer, secret, clock, cluster.wanted.total_slots)
+    membership = MembershipApi(cluster.node_ids, start.shared, secret, clock)
+    routes = (*api.routes(), *internal.routes(), *membership.routes())
+    routes += (metrics_route((metrics, ProcessMetrics(), *node.collectors)),)
     if settings.s3.enabled:
         routes += s3.routes()
     edge = Edge(
@@ -171,35 +193,14 @@ async def _listen(
     return await listen(edge, me.bind_addr.host, me.bind_addr.port)
 
 
-def _agree(settings: Settings, me: NodeSettings) -> Agreed:
-    wanted = Wanted(
+def _wanted(settings: Settings) -> Wanted:
+    return Wanted(
         namespace=settings.registry.namespace,
         sites=tuple(Site(node.node_id, node.rack, sum(disk.weight for disk in node.disks)) for node in settings.nodes),
         factor=settings.replication.factor,
         min_write_replicas=settings.replication.min_write_replicas,
         total_slots=settings.replication.total_slots,
     )
-    return agree(DirectoryFile(me.disks[0].path), registry_of(settings.registry), wanted)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m impl.server",
-        description="Run one node of an Amberio cluster until SIGTERM or SIGINT, then finish what was asked and exit.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the cluster's configuration (YAML)")
-    parser.add_argument("--node", required=True, metavar="ID", help="which of initial_cluster.nodes this one is")
-    parser.add_argument("--init", action="store_true", help="write the cluster's configuration to the disk, and exit")
-    parser.add_argument(
-        "--allow-mutants", action="store_true", help="honour `mutants`: bugs on purpose, for tests only"
-    )
-    parser.add_argument(
-        "--no-migrate", action="store_true", help="refuse data of an older format instead of migrating it"
-    )
-    parser.add_argument("--no-direct-path", action="store_true", help="send every request through Tornado's handlers")
-    return parser
 
 
 if __name__ == "__main__":

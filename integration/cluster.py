@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -50,6 +51,7 @@ class Nodes:
     replication: Mapping[str, int] = field(default_factory=dict)
     disks: Mapping[str, Path] = field(default_factory=dict)
     trace: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.names = [f"n{number}" for number in range(1, self.count + 1)]
@@ -82,6 +84,10 @@ class Nodes:
         file.chmod(0o600)
         return file
 
+    def command(self, node: str) -> list[str]:
+        """What starts a node."""
+        return [sys.executable, "-m", "impl.server", "--config", str(self.config(node)), "--node", node]
+
     def sections(self) -> dict[str, object]:
         """More sections for every node's file; for clusters of other kinds."""
         return {}
@@ -96,9 +102,11 @@ class Nodes:
         """Start these nodes (all of them if none is named), and wait until each answers."""
         started = nodes or tuple(self.names)
         for node in started:
-            command = [sys.executable, "-m", "impl.server", "--config", str(self.config(node)), "--node", node]
+            command = self.command(node)
             with (self.root / f"{node}.log").open("ab") as log:
-                self._processes[node] = subprocess.Popen([*command, *self.options], stdout=log, stderr=log)
+                self._processes[node] = subprocess.Popen(
+                    [*command, *self.options], stdout=log, stderr=log, env={**os.environ, **self.environment}
+                )
         for node in started:
             self._wait_until(node, lambda node=node: self._answers(node), "does not answer")
         for node in started:

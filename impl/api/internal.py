@@ -105,7 +105,7 @@ class InternalApi:
         slot = PREFIX + r"/slots/[^/]+"
 
         def route(name: str, method: str, handle: Handler) -> dict[str, Operation]:
-            return {method: Operation(f"internal_{name}", self._guarded(handle))}
+            return {method: Operation(f"internal_{name}", guarded(handle, self._secret, self._clock))}
 
         parts = route("part_put", "PUT", self.put_part) | route("part_get", "GET", self.get_part)
         return (
@@ -115,20 +115,6 @@ class InternalApi:
             Route(slot + "/heal/heads", route("heads", "POST", self.heads)),
             Route(slot + "/heal/repair", route("repair", "POST", self.repair)),
         )
-
-    def _guarded(self, handle: Handler) -> Handler:
-        """`handle`, for those who know the secret, once the body is read and is the one they signed."""
-
-        async def guarded(request: Request) -> Answer:
-            target = f"{request.path}?{request.query}" if request.query else request.path
-            digest = self._secret.check(request.method, target, request.headers, self._clock.now_ms())
-            body = await read_body(request, PART_BYTES)
-            if hashlib.sha256(body).hexdigest() != digest:
-                raise DigestMismatch("the body is not the one that was signed; nothing was done")
-            request.body = body
-            return await handle(request)
-
-        return guarded
 
     async def head(self, request: Request) -> Answer:
         """This replica's own record of a path, without asking anyone else."""
@@ -212,6 +198,21 @@ class InternalApi:
         if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < self._total_slots):
             raise InvalidArgument(f"the slot is {text[:80]!r}; use 0 to {self._total_slots - 1}")
         return int(text), rest
+
+
+def guarded(handle: Handler, secret: Secret, clock: Clock) -> Handler:
+    """`handle`, for those who know the secret, once the body is read and is the one they signed."""
+
+    async def checked(request: Request) -> Answer:
+        target = f"{request.path}?{request.query}" if request.query else request.path
+        digest = secret.check(request.method, target, request.headers, clock.now_ms())
+        body = await read_body(request, PART_BYTES)
+        if hashlib.sha256(body).hexdigest() != digest:
+            raise DigestMismatch("the body is not the one that was signed; nothing was done")
+        request.body = body
+        return await handle(request)
+
+    return checked
 
 
 async def read_body(request: Request, limit_bytes: int) -> bytes:

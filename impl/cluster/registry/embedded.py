@@ -68,7 +68,11 @@ def open_cluster(file: ClusterFile, wanted: Wanted) -> tuple[Cluster, bool]:
 
 def record_of(wanted: Wanted) -> bytes:
     """The record of a new cluster."""
-    cluster = Cluster(_cluster_id(wanted), wanted, place(wanted.sites, wanted.factor, wanted.total_slots))
+    return recorded(Cluster(_cluster_id(wanted), wanted, place(wanted.sites, wanted.factor, wanted.total_slots)))
+
+
+def recorded(cluster: Cluster) -> bytes:
+    """The record of a cluster that is there."""
     return msgspec.json.encode(_Record(FORMAT, cluster))
 
 
