@@ -13,6 +13,7 @@ from checker.model_command import SPECS
 
 REGISTER = model.read_suite("register", SPECS)
 BUCKET = model.read_suite("bucket", SPECS)
+TIERING = model.read_suite("tiering", SPECS)
 SMALLEST = 3
 QUICK_TWINS = [
     "acknowledge-before-quorum",
@@ -21,6 +22,8 @@ QUICK_TWINS = [
     "stale-read",
     "write-id-forgotten",
 ]
+
+QUICK_TWINS_OF_TIERING = ["evict-unsettled", "life-begins-with-the-look"]
 
 COUNTER = """---- MODULE Counter ----
 EXTENDS Integers
@@ -96,8 +99,28 @@ def test_every_invariant_of_the_bucket_has_a_twin_that_breaks_it() -> None:
     assert BUCKET.unbroken() == []
 
 
-def test_every_twin_of_the_register_changes_exactly_one_line() -> None:
-    for twin in REGISTER.twins:
+def test_the_smallest_model_of_tiering_holds_with_the_promised_number_of_states() -> None:
+    result = model.check_model(tlc.locate(), TIERING.models[0], workers=1, timeout_s=120)
+    assert (result.fault, result.cannot) == (None, None)
+
+
+@pytest.mark.parametrize("name", QUICK_TWINS_OF_TIERING)
+def test_a_broken_twin_of_tiering_is_refuted(name: str) -> None:
+    twin = next(twin for twin in TIERING.twins if twin.name == name)
+    result = model.check_twin(tlc.locate(), TIERING.model(twin.model), twin, workers=1, timeout_s=120)
+    assert (result.fault, result.cannot) == (None, None)
+
+
+def test_every_invariant_of_tiering_has_a_twin_that_breaks_it() -> None:
+    assert TIERING.unbroken() == []
+
+
+def test_every_model_of_tiering_checks_every_invariant() -> None:
+    assert len({bounded.checks for bounded in TIERING.models}) == 1
+
+
+def test_every_twin_changes_exactly_one_line() -> None:
+    for twin in (*REGISTER.twins, *TIERING.twins):
         before = (SPECS / "tla" / f"{twin.module}.tla").read_text()
         after = model.changed_module(SPECS / "tla", twin)
         changed = [pair for pair in zip(before.splitlines(), after.splitlines(), strict=True) if pair[0] != pair[1]]
