@@ -5,41 +5,35 @@ never imports it. Nodes die with the harness, however that ends.
 """
 
 import asyncio
-import ctypes
 import os
 import platform
 import random
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import yaml
 
 from tracegen.backend.face import Crossing, NodeState
 from tracegen.backend.proxy import LoopbackWire, Proxy
+from tracegen.backend.spawning import HOST, free_ports, spawn
 from tracegen.errors import HarnessError, Lost, NotSent
 from tracegen.places import RunPlaces
 from tracegen.scenario import ClusterShape
 from tracegen.workload.connection import HttpConnection
 
 SERVER: Final = (sys.executable, "-m", "impl.server")
-PACKAGES: Final = str(Path(__file__).resolve().parents[2])  # where impl is, whatever the working directory
 HEALTH: Final = "/_/api/v1/healthz"
-HOST: Final = "127.0.0.1"
 READY_S: Final = 30.0
 DRAIN_S: Final = 4.0  # what a node has for its requests when asked to stop; told to it as limits.drain_s
 END_S: Final = 15.0
 POLL_S: Final = 0.02
 LOG_LINES: Final = 12
-PORTS_BELOW_EPHEMERAL: Final = 12_000
 REQUEST_S: Final = 3.0
-_PR_SET_PDEATHSIG: Final = 1
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class _Node:
@@ -78,7 +72,7 @@ class ProcessCluster:
         self._mutants = tuple(mutants)
         self._keep = keep
         self._command = tuple(command)
-        ports = _free_ports(shape.nodes)
+        ports = free_ports(shape.nodes)
         self._nodes = {node: _Node(node, port) for node, port in zip(shape.node_ids, ports, strict=True)}
         pairs = [(a, b) for a in shape.node_ids for b in shape.node_ids if a != b]
         self._wires = {pair: LoopbackWire(*pair) for pair in pairs}
@@ -119,7 +113,7 @@ class ProcessCluster:
         if self._mutants:
             command.append("--allow-mutants")
         with self._places.log(node).open("ab") as log:
-            one.process = await _spawn(command, log)
+            one.process = await spawn(command, log)
         await self._until_ready(one)
 
     async def kill(self, node: str) -> int:
@@ -288,52 +282,3 @@ def write_config(file: Path, config: dict[str, object]) -> None:
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
         yaml.safe_dump(config, opened, sort_keys=False)
-
-
-async def _spawn(command: Sequence[str], log: IO[bytes]) -> asyncio.subprocess.Process:
-    """A session of its own: Ctrl-C is for the harness, which then ends its nodes."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (PACKAGES, os.getenv("PYTHONPATH"))))}
-    try:
-        return await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=environment,
-            start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-        )
-    except OSError as error:
-        raise HarnessError(f"cannot start {command[0]}: {error}") from error
-
-
-def _die_with_parent() -> None:
-    """Runs in the child between fork and exec: the kernel kills it when the harness is gone, even by kill -9."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, below those that the kernel gives to outgoing connections.
-
-    A node that is killed must find its own port free when it comes back: an ephemeral one may by then belong to some
-    connection.
-    """
-    try:
-        first_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    except (OSError, ValueError):
-        first_ephemeral = 32_768
-    low = max(1024, first_ephemeral - PORTS_BELOW_EPHEMERAL)
-    candidates = list(range(low, max(first_ephemeral, low + 1000)))
-    random.SystemRandom().shuffle(candidates)
-    found: list[int] = []
-    for port in candidates:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-        found.append(port)
-        if len(found) == count:
-            return found
-    raise HarnessError(f"there are not {count} free ports on {HOST}; end what holds ports {low} and above")
