@@ -37,6 +37,16 @@ class RunPlaces:
         return self.root / "faults.ndjson"
 
     @property
+    def archive(self) -> Path:
+        """The archive, if that is a directory of this machine."""
+        return self.root / "archive"
+
+    @property
+    def archive_changes(self) -> Path:
+        """What happened to the objects of an archive that is an S3, in order (`archive/face.py`)."""
+        return self.root / "archive.ndjson"
+
+    @property
     def verdict(self) -> Path:
         return self.root / "verdict.json"
 

@@ -80,6 +80,14 @@ class TableReader:
             self.fault(key, f"is {value!r}", f"use {means}")
         return value
 
+    def knob(self, key: str) -> str | int | float | bool:
+        """A value that somebody else will read: a text, a number, or true or false."""
+        value = self._take(key, None)
+        if isinstance(value, str | int | float):
+            return value
+        self.fault(key, f"is {value!r}", "use a text, a number, or true or false")
+        return ""
+
     def pair(self, key: str, default: tuple[int, int], low: int, high: int) -> tuple[int, int]:
         """Two whole numbers, the first not above the second."""
         value = self._take(key, list(default))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tracegen import operations
+from tracegen.archive.shape import NO_ARCHIVE, ArchiveShape, read_archive
 from tracegen.errors import ScenarioError
 from tracegen.operations import Listed
 from tracegen.reading import TableReader
@@ -31,7 +32,20 @@ SIMULATED_NEMESES: Final = (
     "half_open",
 )
 """What only a simulated cluster can suffer: nobody can take the power, or a bit of a disk, from a process."""
-NEMESES: Final = ("kill", "pause", "restart", "partition", "one_way", "flap", "delay", "drop", *SIMULATED_NEMESES)
+ARCHIVE_NEMESES: Final = (
+    "archive_down",
+    "archive_slow",
+    "archive_throttle",
+    "archive_lost_answer",
+    "archive_cut",
+    "archive_late",
+)
+"""What breaks the way from nodes to their archive, which must be an S3."""
+NEMESES: Final = (
+    *("kill", "pause", "restart", "partition", "one_way", "flap", "delay", "drop"),
+    *SIMULATED_NEMESES,
+    *ARCHIVE_NEMESES,
+)
 SYMBOLIC_TARGETS: Final = ("random", "next", "minority", "coordinator", "all")
 NODES_MAX: Final = 9
 KEYS_MAX: Final = 1000  # one page of a list holds them all
@@ -104,6 +118,7 @@ class FaultSpec:
     when = mid_write: wait for a write that the target coordinates, then strike while it runs.
     room_bytes: what is left on the disk when it fills up. skew_ms: by how much a clock goes wrong, either way. The
     shares are of the frames on a mangled link.
+    `share` is that of the requests to the archive which are hit; a late one arrives up to `late_s` after it was sent.
     """
 
     nemesis: str
@@ -124,6 +139,8 @@ class FaultSpec:
     drop_share: float = 0.05
     double_share: float = 0.1
     overtake_share: float = 0.1
+    share: float = 0.5
+    late_s: float = 2.0
 
     @property
     def ends_s(self) -> float:
@@ -146,6 +163,7 @@ class Scenario:
     path: Path
     operations: tuple[Listed, ...] = ()
     prefix: str = ""
+    archive: ArchiveShape = NO_ARCHIVE
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -207,18 +225,22 @@ def parse(table: Mapping[str, object], path: Path) -> Scenario:
     duration_s = reader.number("duration_s", 10.0, 1.0, DURATION_S_MAX)
     workload = _workload(reader.table("workload"), is_listed=reader.has("operations"))
     kinds = operations.KINDS_OF[workload.api]
+    name = reader.text("name")
+    prefix = reader.text("prefix", "-") if reader.has("prefix") else ""
+    archive = read_archive(reader.table("archive"), prefix or f"{name}/")
     scenario = Scenario(
-        name=reader.text("name"),
+        name=name,
         says=reader.text("says"),
         group=reader.text("group", "more"),
         duration_s=duration_s,
         seed=reader.integer("seed", 1, 0, 2**32),
         cluster=cluster,
         workload=workload,
-        faults=tuple(_fault(entry, cluster, duration_s) for entry in reader.tables("faults")),
+        faults=tuple(_fault(entry, cluster, archive, duration_s) for entry in reader.tables("faults")),
         path=path,
         operations=operations.read_all(reader.tables("operations"), cluster.node_ids, duration_s, kinds),
-        prefix=reader.text("prefix", "-") if reader.has("prefix") else "",
+        prefix=prefix,
+        archive=archive,
     )
     if workload.api == "s3" and not _BUCKET.fullmatch(scenario.bucket):
         key = "prefix" if scenario.prefix else "name"
@@ -290,10 +312,10 @@ def _size(reader: TableReader) -> SizeRange:
 
 # which keys only some nemeses know; the others refuse them, as they would do nothing
 ONLY_FOR: Final = {
-    "how": ("partition", "one_way", "flap"),
+    "how": ("partition", "one_way", "flap", "archive_down"),
     "direction": ("one_way",),
-    "delay_ms": ("delay", "slow_disk"),
-    "delay_jitter_ms": ("delay", "slow_disk"),
+    "delay_ms": ("delay", "slow_disk", "archive_slow"),
+    "delay_jitter_ms": ("delay", "slow_disk", "archive_slow"),
     "period_s": ("flap", "drop", "clock_skew"),
     "when": ("kill", "pause", "restart", "power_cut"),
     "room_bytes": ("disk_full",),
@@ -301,12 +323,19 @@ ONLY_FOR: Final = {
     "drop_share": ("mangle",),
     "double_share": ("mangle",),
     "overtake_share": ("mangle",),
+    "share": ("archive_throttle", "archive_lost_answer", "archive_cut", "archive_late"),
+    "late_s": ("archive_late",),
 }
-FOR_ALL: Final = ("delay", "drop", "slow_disk", "clock_jump", "clock_skew", "mangle", "half_open")
+FOR_ALL: Final = (
+    *("delay", "drop", "slow_disk", "clock_jump", "clock_skew", "mangle", "half_open"),
+    *ARCHIVE_NEMESES,
+)
 
 
-def _fault(reader: TableReader, cluster: ClusterShape, duration_s: float) -> FaultSpec:
+def _fault(reader: TableReader, cluster: ClusterShape, archive: ArchiveShape, duration_s: float) -> FaultSpec:
     nemesis = reader.choice("nemesis", None, NEMESES)
+    if nemesis in ARCHIVE_NEMESES and archive.kind != "s3":
+        reader.fault("nemesis", f"is {nemesis}", 'it breaks the way to an S3: say [archive] kind = "s3"')
     for key, nemeses in ONLY_FOR.items():
         if reader.has(key) and nemesis not in nemeses:
             reader.fault(key, f"does nothing for {nemesis}", f"leave it out; it is for {', '.join(nemeses)}")
@@ -329,11 +358,16 @@ def _fault(reader: TableReader, cluster: ClusterShape, duration_s: float) -> Fau
         drop_share=reader.number("drop_share", 0.05, 0.0, 1.0),
         double_share=reader.number("double_share", 0.1, 0.0, 1.0),
         overtake_share=reader.number("overtake_share", 0.1, 0.0, 1.0),
+        share=reader.number("share", 0.5, 0.01, 1.0),
+        late_s=reader.number("late_s", 2.0, 0.05, 60.0),
     )
     if spec.target == "all" and nemesis not in FOR_ALL:
         reader.fault("target", "is 'all'", f"only {', '.join(FOR_ALL)} can hit all; name a node or use random")
     if spec.drop_share + spec.double_share + spec.overtake_share > 1:
         reader.fault("drop_share", "is too much", "drop_share, double_share and overtake_share add up to 1 at most")
+    if nemesis == "archive_late" and spec.late_s >= archive.request_life_s:
+        told = f"archive.request_life_s is {archive.request_life_s:g}, and the archive refuses what is older: use less"
+        reader.fault("late_s", f"is {spec.late_s:g}", told)
     if spec.times > 1 and spec.every_s < spec.for_s + 2 * spec.jitter_s:
         reader.fault("every_s", f"is {spec.every_s:g}", "injections would overlap: use for_s + 2 jitter_s or more")
     if spec.ends_s > duration_s:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Final
 
+from tracegen.archive.shape import ArchiveShape, ModeRule
 from tracegen.operations import LISTS, Listed
 from tracegen.scenario import NEMESES, ONLY_FOR, ClusterShape, FaultSpec, Scenario, SizeRange, Workload
 
@@ -28,6 +29,8 @@ def to_toml(scenario: Scenario, preface: Sequence[str] = ()) -> str:
         lines += ["", "operations = [", *_operations(scenario.operations), "]"]
     shape = {each.name: getattr(scenario.cluster, each.name) for each in fields(ClusterShape)}
     lines += ["", "[cluster]", *_pairs(shape)]
+    if scenario.archive.is_there:
+        lines += ["", "[archive]", *_pairs(_archive(scenario.archive))]
     lines += _workload(scenario)
     for fault in scenario.faults:
         lines += ["", "[[faults]]", *_pairs(_fault(fault))]
@@ -65,6 +68,12 @@ def _workload(scenario: Scenario) -> list[str]:
     return ["", "[workload]", *_pairs(told)] if told else []
 
 
+def _archive(archive: ArchiveShape) -> dict[str, object]:
+    usual = ArchiveShape()
+    told = {each.name: getattr(archive, each.name) for each in fields(ArchiveShape)}
+    return {name: value for name, value in told.items() if name == "mode" or value != getattr(usual, name)}
+
+
 def _fault(fault: FaultSpec) -> dict[str, object]:
     told = _telling(fault, _USUAL_FAULT)
     if fault.nemesis == "one_way":
@@ -97,7 +106,7 @@ def _value(value: object) -> str:
             return "{ " + ", ".join(f"{name} = {_value(inner)}" for name, inner in value.items()) + " }"
         case tuple() | list():
             return "[" + ", ".join(_value(inner) for inner in value) + "]"
-        case SizeRange():
+        case SizeRange() | ModeRule():
             return _value({each.name: getattr(value, each.name) for each in fields(value)})
     raise AssertionError(f"{value!r} has no place in a scenario")
 

@@ -43,5 +43,5 @@ async def carry_out_on(
         from tracegen.backend.sim.session import simulate  # brings the server's code with it, which nobody else needs
 
         return await asyncio.to_thread(simulate, scenario, seed, places, mutants=mutants, say=say)
-    cluster = ProcessCluster(places, scenario.cluster, mutants=mutants, keep=keep)
+    cluster = ProcessCluster(places, scenario.cluster, archive=scenario.archive, mutants=mutants, keep=keep)
     return await carry_out(scenario, seed, cluster, places, mutants=mutants, say=say)

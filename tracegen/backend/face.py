@@ -6,7 +6,10 @@ HarnessError, with the node's last log lines where there are any.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from tracegen.archive.face import ArchiveBehind
 
 NodeState = Literal["running", "paused", "gone"]
 
@@ -69,6 +72,11 @@ class Cluster(Protocol):
 
     @property
     def nodes(self) -> tuple[str, ...]: ...
+
+    @property
+    def archive(self) -> "ArchiveBehind | None":
+        """The archive behind it, if there is one that can be broken and looked into."""
+        ...
 
     async def start(self) -> None:
         """Start every node and wait until all are ready."""

@@ -18,6 +18,8 @@ from typing import Final
 
 import yaml
 
+from tracegen.archive.s3 import S3Behind
+from tracegen.archive.shape import NO_ARCHIVE, ArchiveShape
 from tracegen.backend.face import Crossing, NodeState
 from tracegen.backend.proxy import LoopbackWire, Proxy
 from tracegen.backend.spawning import HOST, free_ports, spawn
@@ -56,23 +58,31 @@ class _Node:
 
 
 class ProcessCluster:
-    """See `face.Cluster`. `command` is what starts a node, before --config and --node."""
+    """See `face.Cluster`. `command` is what starts a node, before --config and --node.
+
+    An archive of kind s3 is started with the cluster; one that is a directory lies in the run's.
+    """
 
     def __init__(
         self,
         places: RunPlaces,
         shape: ClusterShape,
         *,
+        archive: ArchiveShape = NO_ARCHIVE,
         mutants: Sequence[str] = (),
         keep: bool = False,
         command: Sequence[str] = SERVER,
     ) -> None:
         self._places = places
         self._shape = shape
+        self._archive_shape = archive
         self._mutants = tuple(mutants)
         self._keep = keep
         self._command = tuple(command)
-        ports = free_ports(shape.nodes)
+        *ports, self._archive_port = free_ports(shape.nodes + 1)
+        self._s3: S3Behind | None = None
+        if archive.kind == "s3":
+            self._s3 = S3Behind(shape.node_ids, places.log("archive"), places.archive_changes, archive.request_life_s)
         self._nodes = {node: _Node(node, port) for node, port in zip(shape.node_ids, ports, strict=True)}
         pairs = [(a, b) for a in shape.node_ids for b in shape.node_ids if a != b]
         self._wires = {pair: LoopbackWire(*pair) for pair in pairs}
@@ -84,10 +94,16 @@ class ProcessCluster:
     def nodes(self) -> tuple[str, ...]:
         return self._shape.node_ids
 
+    @property
+    def archive(self) -> S3Behind | None:
+        return self._s3
+
     async def start(self) -> None:
         self._places.make()
         for proxy in self._proxies.values():
             await proxy.open()
+        if self._s3 is not None:
+            await self._s3.start(self._archive_port)
         secret = random.SystemRandom().randbytes(16).hex()
         for node in self.nodes:
             write_config(self._places.config(node), self._config(node, secret))
@@ -97,6 +113,8 @@ class ProcessCluster:
         ended = await asyncio.gather(*(self._end(node) for node in self._nodes.values() if not node.is_gone))
         for proxy in self._proxies.values():
             proxy.close()
+        if self._s3 is not None:
+            await self._s3.stop()
         if not self._keep:
             await asyncio.to_thread(shutil.rmtree, self._places.disks, ignore_errors=True)
         return [problem for problem in ended if problem is not None]
@@ -215,9 +233,18 @@ class ProcessCluster:
                 if source == node
             },
         }
+        if self._archive_shape.is_there:
+            config["archive"] = self._archive_shape.node_config(self._place_of_archive(node))
         if self._mutants:
             config["mutants"] = list(self._mutants)
         return config
+
+    def _place_of_archive(self, node: str) -> dict[str, object]:
+        if self._s3 is not None:
+            return self._s3.place(node)
+        directory = self._places.archive.resolve()
+        directory.mkdir(exist_ok=True)
+        return {"directory": {"path": str(directory)}}
 
     async def _until_ready(self, one: _Node) -> None:
         clock = asyncio.get_running_loop().time

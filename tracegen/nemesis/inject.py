@@ -10,6 +10,12 @@ import msgspec
 from tracegen.backend.face import Cluster
 from tracegen.errors import HarnessError, Lost, NotSent
 from tracegen.history import Recorder
+from tracegen.nemesis.archive_cut import ArchiveCut
+from tracegen.nemesis.archive_down import ArchiveDown
+from tracegen.nemesis.archive_late import ArchiveLate
+from tracegen.nemesis.archive_lost_answer import ArchiveLostAnswer
+from tracegen.nemesis.archive_slow import ArchiveSlow
+from tracegen.nemesis.archive_throttle import ArchiveThrottle
 from tracegen.nemesis.bit_rot import BitRot
 from tracegen.nemesis.clock_jump import ClockJump
 from tracegen.nemesis.clock_skew import ClockSkew
@@ -48,6 +54,12 @@ NEMESES: Final[dict[str, Callable[[], Nemesis]]] = {
     "clock_skew": ClockSkew,
     "mangle": Mangle,
     "half_open": HalfOpen,
+    "archive_down": ArchiveDown,
+    "archive_slow": ArchiveSlow,
+    "archive_throttle": ArchiveThrottle,
+    "archive_lost_answer": ArchiveLostAnswer,
+    "archive_cut": ArchiveCut,
+    "archive_late": ArchiveLate,
 }
 MID_WRITE_PATIENCE_S: Final = 2.0
 MID_WRITE_S: Final = (0.001, 0.012)  # from the client's first byte to the middle of the write

@@ -9,7 +9,7 @@ from tracegen import scenario as scenarios
 from tracegen.errors import ScenarioError
 from tracegen.mutants import MUTANTS
 from tracegen.nemesis.inject import NEMESES
-from tracegen.scenario import Scenario
+from tracegen.scenario import ARCHIVE_NEMESES, Scenario
 
 BEGIN = 'name = "x"\nsays = "something"\nduration_s = 8.0\n'
 
@@ -34,7 +34,7 @@ def test_a_scenario_that_comes_with_the_harness_has_the_name_of_its_file_and_loa
 
 def test_the_scenarios_together_use_every_nemesis() -> None:
     used = {fault.nemesis for name in scenarios.names() for fault in scenarios.find(name).faults}
-    assert used == set(NEMESES)
+    assert used | set(ARCHIVE_NEMESES) == set(NEMESES)
 
 
 def test_every_mutant_has_a_scenario() -> None:
@@ -126,6 +126,69 @@ def test_a_fault_says_the_key_the_value_and_what_would_be_right(text: str, said:
 def test_what_an_api_does_not_have_is_a_fault(text: str, said: str) -> None:
     (line,) = [line for line in faults_of(f'prefix = "a-bucket/"\n{text}' if "prefix" not in text else text)]
     assert line.startswith(said)
+
+
+ARCHIVE = 'kind = "s3"\nmode = "write_back"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[archive]\nkind = "tape"', "archive.kind is 'tape'; use one of none, s3, directory"),
+        ('[archive]\nkind = "s3"', "archive.mode is missing; use one of none, write_through, write_back"),
+        ('[archive]\nkind = "s3"\nmode = "none"', "archive.mode is 'none'; nothing would go to the archive"),
+        (
+            '[archive]\nmode = "write_back"',
+            'archive.mode does nothing without an archive; leave it out, or use kind = "s3"',
+        ),
+        (
+            f"[archive]\n{ARCHIVE}evict_above = 3",
+            "archive.evict_above is not a key here; did you mean evict_above_bytes?",
+        ),
+        (
+            f'[archive]\n{ARCHIVE}rules = [{{ prefix = "other/", mode = "none" }}]',
+            "archive.rules[0].prefix is 'other/'; no key begins so: they all begin with 'x/'",
+        ),
+        (f"[archive]\n{ARCHIVE}settings = {{ mode = 1 }}", "archive.settings.mode has a place of its own; say mode in"),
+        (f"[archive]\n{ARCHIVE}settings = {{ s3 = 1 }}", "archive.settings.s3 is the harness's to say; leave it out"),
+        (
+            f"[archive]\n{ARCHIVE}settings = {{ a = [] }}",
+            "archive.settings.a is []; use a text, a number, or true or false",
+        ),
+        ('[[faults]]\nnemesis = "archive_down"', "faults[0].nemesis is archive_down; it breaks the way to an S3"),
+        (
+            '[archive]\nkind = "directory"\nmode = "write_back"\n[[faults]]\nnemesis = "archive_late"',
+            "faults[0].nemesis is archive_late; it breaks the way to an S3",
+        ),
+        (
+            f'[archive]\n{ARCHIVE}request_life_s = 1\n[[faults]]\nnemesis = "archive_late"',
+            "faults[0].late_s is 2; archive.request_life_s is 1, and the archive refuses what is older: use less",
+        ),
+        (
+            f'[archive]\n{ARCHIVE}[[faults]]\nnemesis = "archive_down"\nshare = 0.1',
+            "faults[0].share does nothing for archive_down; leave it out; it is for archive_throttle",
+        ),
+    ],
+)
+def test_a_fault_of_the_archive_says_the_key_the_value_and_what_would_be_right(text: str, said: str) -> None:
+    (line,) = faults_of(text)
+    assert line.startswith(said)
+
+
+def test_the_longest_rule_says_what_becomes_of_a_path_and_nodes_are_told_all_of_it() -> None:
+    rules = 'rules = [{ prefix = "x/k", mode = "none" }, { prefix = "x/k00", mode = "write_through" }]'
+    archive = parsed(f"[archive]\n{ARCHIVE}{rules}\nevict_above_bytes = 9\nsettings = {{ takeover_s = 1.5 }}").archive
+    assert [archive.mode_of(path) for path in ("x/other", "x/k1", "x/k001")] == ["write_back", "none", "write_through"]
+    assert archive.node_config({"s3": {}}) == {
+        "archive_type": "s3",
+        "mode": "write_back",
+        "key_prefix": "cluster/",
+        "s3": {},
+        "rules": [{"prefix": "x/k", "mode": "none"}, {"prefix": "x/k00", "mode": "write_through"}],
+        "evict_above_bytes": 9,
+        "request_life_s": 5.0,
+        "takeover_s": 1.5,
+    }
 
 
 def test_a_name_that_no_scenario_has_is_answered_with_those_that_exist() -> None:

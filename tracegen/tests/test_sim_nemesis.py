@@ -10,7 +10,16 @@ from tracegen.backend.sim.session import simulate
 from tracegen.errors import HarnessError
 from tracegen.places import RunPlaces
 from tracegen.report import RunReport
-from tracegen.scenario import NEMESES, SIMULATED_NEMESES, ClusterShape, FaultSpec, Scenario, SizeRange, Workload
+from tracegen.scenario import (
+    ARCHIVE_NEMESES,
+    NEMESES,
+    SIMULATED_NEMESES,
+    ClusterShape,
+    FaultSpec,
+    Scenario,
+    SizeRange,
+    Workload,
+)
 
 LOAD = Workload(
     clients_per_node=2,
@@ -35,7 +44,7 @@ def simulated(root: Path, *faults: FaultSpec, seed: int = 1) -> RunReport:
     return simulate(scenario_of(*faults), seed, RunPlaces(root))
 
 
-@pytest.mark.parametrize("nemesis", NEMESES)
+@pytest.mark.parametrize("nemesis", [nemesis for nemesis in NEMESES if nemesis not in ARCHIVE_NEMESES])
 def test_each_fault_bites_and_the_cluster_outlives_it(nemesis: str, tmp_path: Path) -> None:
     fault = ONE_FAULT.get(nemesis, FaultSpec(nemesis, at_s=0.4, for_s=1.0, target="n2"))
     report = simulated(tmp_path / "run", fault)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracegen import scenario as scenarios
+from tracegen.archive.shape import MODES, NO_ARCHIVE, ArchiveShape, ModeRule
 from tracegen.operations import COPIES, KINDS_OF, LISTS, OF_VERSIONS, WITH_BODY, WRITES, Listed
 from tracegen.scenario import VERSIONING, ClusterShape, FaultSpec, Scenario, SizeRange, Workload
 from tracegen.writing import to_toml
@@ -53,6 +54,18 @@ FAULTS = st.one_of(
     st.builds(FaultSpec, st.just("one_way"), TIMES, st.floats(0.1, 2), how=st.sampled_from(("stall", "reset"))),
     st.builds(FaultSpec, st.just("partition"), TIMES, st.floats(0.1, 2), how=st.sampled_from(("stall", "reset"))),
 )
+ARCHIVES = st.one_of(
+    st.just(NO_ARCHIVE),
+    st.builds(
+        ArchiveShape,
+        st.sampled_from(("s3", "directory")),
+        st.sampled_from(("write_back", "write_through")),
+        rules=st.lists(st.builds(ModeRule, st.just("a"), st.sampled_from(MODES)), max_size=2).map(tuple),
+        evict_above_bytes=st.integers(0, 99),
+        request_life_s=st.floats(1, 9),
+        settings=st.dictionaries(st.sampled_from(("a", "b_1")), st.sampled_from((1, 2.5, True, "x")), max_size=2),
+    ),
+)
 TEXTS = st.text(min_size=1).filter(str.strip)
 
 
@@ -68,6 +81,8 @@ def scenarios_in(api: str, versioning: str) -> st.SearchStrategy[Scenario]:
         workloads(api, versioning),
         st.lists(FAULTS, max_size=3).map(tuple),
         st.just(PATH),
+        prefix=st.just("" if api == "s3" else "a/"),
+        archive=ARCHIVES,
     )
 
 
@@ -108,7 +123,7 @@ def lists(draw: st.DrawFn, api: str) -> tuple[Listed, ...]:
 
 
 @settings(max_examples=50)
-@given(st.data(), SCENARIOS, st.sampled_from(("", "other/")))
+@given(st.data(), SCENARIOS, st.sampled_from(("a-prefix/", "another/")))
 def test_listed_operations_are_the_same_when_they_are_written_and_read(
     data: st.DataObject, scenario: Scenario, prefix: str
 ) -> None:

@@ -27,6 +27,8 @@ from impl.errors import (
     NotInArchive,
     RangeNotSatisfiable,
 )
+from tracegen.archive.face import GENERATION, Change, Held, Outage, Way
+from tracegen.backend.face import Crossing
 from tracegen.backend.sim.loop import SimLoop
 from tracegen.backend.sim.node import EPOCH_MS
 
@@ -34,14 +36,17 @@ LATENCY_S: Final = (0.005, 0.05)
 BYTES_PER_S: Final = 20e6
 
 Answer = TypeVar("Answer")
-Outage = Literal["refuses", "silent"]
-"""What who asks during an outage meets: a refused connection, or nothing at all."""
+WRITES: Final = ("put_object", "delete_object", "complete_upload")
+FASTEST_LATE: Final = 0.3
+"""A late request is held back for this share of the time at least."""
+FOR_EVER_S: Final = float("inf")
 
 
 @dataclass
 class Faults:
-    """What is wrong with the archive now. Probabilities are per request; `only` are S3's names of the requests that
-    they are for, none: all.
+    """What is wrong with the archive now, for everybody; each node's way has faults of its own.
+
+    Probabilities are per request; `only` are S3's names of the requests that they are for, none: all.
 
     - `outage`: nothing arrives, and no answer to what had arrived gets out.
     - `slow_s`: each request takes so much longer, drawn anew from 0 to this.
@@ -71,12 +76,13 @@ class _Upload:
 class _Shelf:
     """What the bucket has. Each method is one of S3's requests, carried out at one instant."""
 
-    def __init__(self, now_ms: Callable[[], int]) -> None:
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self.changes: list[Change] = []
         self.objects: dict[str, tuple[Archived, bytes]] = {}
         self.uploads: dict[str, _Upload] = {}
         self._keys: list[str] = []
         self._uploads_made = 0
-        self._now_ms = now_ms
+        self._now_s = now_s
 
     def put_object(self, key: str, body: bytes, label: Label, condition: Condition) -> str:
         return self._store(key, body, hashlib.md5(body, usedforsecurity=False).hexdigest(), label, condition)
@@ -96,6 +102,7 @@ class _Shelf:
         self._check(key, Condition(if_match))
         if self.objects.pop(key, None) is not None:
             self._keys.remove(key)
+            self.changes.append(Change(self._now_s(), key, None, False))
 
     def list_objects(self, prefix: str, after: str | None, limit: int) -> Page:
         # code points order as their UTF-8 bytes do
@@ -135,8 +142,10 @@ class _Shelf:
         self._check(key, condition)
         if key not in self.objects:
             insort(self._keys, key)
-        about = Archived(key, len(content), etag, self._now_ms(), label.content_type, dict(label.metadata), None)
+        now_ms = EPOCH_MS + int(self._now_s() * 1000)
+        about = Archived(key, len(content), etag, now_ms, label.content_type, dict(label.metadata), None)
         self.objects[key] = (about, content)
+        self.changes.append(Change(self._now_s(), key, _generation(about), True))
         return etag
 
     def _of(self, key: str) -> tuple[Archived, bytes]:
@@ -156,14 +165,18 @@ class _Shelf:
 
 
 class SimBucket:
-    """The bucket, and what is wrong with it.
+    """The bucket, and what is wrong with it; see `tracegen.archive.face.ArchiveBehind`.
 
+    request_life_s: what was sent longer ago is refused. late: how many requests are held back.
     `done` counts what faults did, by their names; `requests` what arrived, by S3's names of requests: without those
     that an outage kept away. `in_flight` is how many of them are being worked on, `in_flight_most` the most ever.
     """
 
-    def __init__(self, loop: SimLoop, draw: random.Random) -> None:
+    def __init__(
+        self, loop: SimLoop, draw: random.Random, nodes: Sequence[str] = (), request_life_s: float = FOR_EVER_S
+    ) -> None:
         self.faults = Faults()
+        self.late = 0
         self.cut_off: set[str] = set()
         self.done: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
@@ -171,7 +184,10 @@ class SimBucket:
         self.in_flight_most = 0
         self._loop = loop
         self._draw = draw
-        self._shelf = _Shelf(lambda: EPOCH_MS + int(loop.time() * 1000))
+        self._shelf = _Shelf(loop.time)
+        self._life_s = request_life_s
+        self._ways = {node: Way() for node in nodes}
+        self._left_in_silence: list[_Asked] = []
 
     def access(self, name: str) -> "Access":
         """How the node of this name asks; while the name is in `cut_off` it meets a silent outage."""
@@ -195,14 +211,47 @@ class SimBucket:
         rotten[self._draw.randrange(len(content))] ^= 1 << self._draw.randrange(8)
         self._shelf.objects[key] = (about, bytes(rotten))
 
+    def way(self, node: str) -> Way:
+        return self._ways[node]
+
+    def let_know(self, node: str) -> None:
+        waiting = [asked for asked in self._left_in_silence if asked.name == node]
+        self._left_in_silence = [asked for asked in self._left_in_silence if asked.name != node]
+        for asked in waiting:
+            asked.settle(None, ArchiveUnavailable(f"{asked.operation}: the connection broke"))
+
+    async def try_way(self, node: str, patience_s: float) -> Crossing:
+        began_s = self._loop.time()
+        result: Literal["answered", "broken", "stalled"] = "answered"
+        try:
+            async with asyncio.timeout(patience_s):
+                await self.ask(node, "list_objects", partial(self._shelf.list_objects, "", None, 1))
+        except TimeoutError:
+            result = "stalled"
+        except ArchiveUnavailable:
+            result = "broken"
+        except AmberioError:
+            pass  # it answers
+        return Crossing(result, (self._loop.time() - began_s) * 1000)
+
+    async def contents(self) -> dict[str, Held]:
+        return {
+            key: Held(len(content), hashlib.sha256(content).hexdigest(), _generation(about))
+            for key, (about, content) in self._shelf.objects.items()
+        }
+
+    def changes(self) -> Sequence[Change]:
+        return self._shelf.changes
+
     # -- a request on its way
 
     async def ask(self, name: str, operation: str, step: Callable[[], Answer], size_bytes: int = 0) -> Answer:
         """Have a request of so many bytes carried out; raises what an S3 client would make of what comes back."""
-        asked = _Asked(name, operation, step, self._loop.create_future())
+        asked = _Asked(name, operation, step, self._loop.create_future(), self._loop.time())
         slow_s = self._draw.random() * self.faults.slow_s
         if slow_s:
             self.done["slow"] += 1
+        slow_s += self._slow_s_of_way(name)
         self._later(slow_s, size_bytes, lambda: self._arrive(asked))
         answer, error = await asked.answered
         if error is not None:
@@ -213,6 +262,26 @@ class SimBucket:
         fate = self._draw_fate(asked.operation)
         if self._is_kept_away(asked):
             return
+        fate = self._draw_fate_of_way(asked) or fate
+        if fate.late_s:
+            self._hold_back(asked, fate)
+        else:
+            self._carry_out(asked, fate)
+
+    def _hold_back(self, asked: "_Asked", fate: "_Fate") -> None:
+        self.late += 1
+        if not fate.is_silent:
+            asked.settle(None, fate.error)
+        self._later(fate.late_s, 0, lambda: self._arrive_late(asked))
+
+    def _arrive_late(self, asked: "_Asked") -> None:
+        self.late -= 1
+        if not self._is_kept_away(asked):
+            self._carry_out(asked, _Fate(True, None))
+
+    def _carry_out(self, asked: "_Asked", fate: "_Fate") -> None:
+        if self._loop.time() - asked.at_s > self._life_s:
+            fate = _Fate(False, ArchiveRefused(f"{asked.operation}: 403 RequestTimeTooSkewed"))
         self.requests[asked.operation] += 1
         self.in_flight += 1
         self.in_flight_most = max(self.in_flight, self.in_flight_most)
@@ -227,18 +296,63 @@ class SimBucket:
 
     def _leave(self, asked: "_Asked", answer: object, error: AmberioError | None, is_silent: bool) -> None:
         self.in_flight -= 1
-        if not is_silent and not self._is_kept_away(asked):
+        if is_silent:
+            self._leave_in_silence(asked)
+        elif not self._is_kept_away(asked):
             asked.settle(answer, error)
+
+    def _leave_in_silence(self, asked: "_Asked") -> None:
+        if asked.name in self._ways:
+            self._left_in_silence.append(asked)
 
     def _is_kept_away(self, asked: "_Asked") -> bool:
         """Does an outage end this here? Who asked hears of it, if it is an outage of which one hears."""
-        if asked.name not in self.cut_off and self.faults.outage is None:
+        outage = "silent" if asked.name in self.cut_off else self.faults.outage
+        if outage is None and asked.name in self._ways:
+            way = self._ways[asked.name]
+            outage = way.faults.outage
+            way.done["outage"] += outage is not None
+        if outage is None:
             return False
         self.done["outage"] += 1
-        if asked.name not in self.cut_off and self.faults.outage == "refuses":
+        if outage == "refuses":
             error = ArchiveUnavailable(f"{asked.operation}: the connection was refused")
             self._later(0.0, 0, lambda: asked.settle(None, error))
+        else:
+            self._leave_in_silence(asked)
         return True
+
+    def _slow_s_of_way(self, name: str) -> float:
+        way = self._ways.get(name)
+        if way is None or not way.faults.slow_s:
+            return 0.0
+        way.done["slow"] += 1
+        return way.faults.slow_s + self._draw.uniform(0, way.faults.slow_jitter_s)
+
+    def _draw_fate_of_way(self, asked: "_Asked") -> "_Fate | None":
+        """What a fault of the node's own way does to this, if one does."""
+        way = self._ways.get(asked.name)
+        if way is None:
+            return None
+        faults, operation = way.faults, asked.operation
+        late = faults.late if operation in WRITES else 0.0
+        if not (faults.throttle or faults.lose or faults.cut or late):
+            return None
+        chance, is_half = self._draw.random(), self._draw.random() < 0.5
+        broke = ArchiveUnavailable(f"{operation}: the connection broke")
+        late_s = self._draw.uniform(FASTEST_LATE, 1.0) * faults.late_s
+        shares: Sequence[tuple[float, str, _Fate]] = (
+            (faults.throttle, "throttle", _Fate(False, ArchiveThrottled(f"{operation}: 503 SlowDown"))),
+            (faults.cut, "cut", _Fate(is_half, broke)),
+            (faults.lose, "lose", _Fate(True, broke, is_silent=is_half)),
+            (late, "late", _Fate(True, broke, is_silent=is_half, late_s=late_s)),
+        )
+        for share, name, fate in shares:
+            if chance < share:
+                way.done[name] += 1
+                return fate
+            chance -= share
+        return None
 
     def _draw_fate(self, operation: str) -> "_Fate":
         chance, is_half = self._draw.random(), self._draw.random() < 0.5
@@ -269,11 +383,15 @@ class SimBucket:
 
 @dataclass(frozen=True)
 class _Fate:
-    """What becomes of a request that arrived. `error` comes back in place of an answer, or nothing does."""
+    """What becomes of a request that arrived. `error` comes back in place of an answer, or nothing does.
+
+    With `late_s` it is done after so long, and its sender is told nothing until then, or the error at once.
+    """
 
     is_done: bool
     error: AmberioError | None
     is_silent: bool = False
+    late_s: float = 0.0
 
 
 class _Asked:
@@ -285,16 +403,23 @@ class _Asked:
         operation: str,
         step: Callable[[], object],
         answered: "asyncio.Future[tuple[object, AmberioError | None]]",
+        at_s: float,
     ) -> None:
         self.name = name
         self.operation = operation
         self.step = step
         self.answered = answered
+        self.at_s = at_s
 
     def settle(self, answer: object, error: AmberioError | None) -> None:
         # an error is told as a value: nobody may be left to take an exception
         if not self.answered.done():
             self.answered.set_result((answer, error))
+
+
+def _generation(about: Archived) -> int | None:
+    told = about.metadata.get(GENERATION, "")
+    return int(told) if told.isdigit() else None
 
 
 class Access:

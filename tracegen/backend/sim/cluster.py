@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from impl.archive.retries import Limits as ArchiveLimits
+from impl.archive.settings import ArchiveSettings, read_archive
 from impl.cluster.registry.embedded import Cluster as ClusterTable
 from impl.cluster.registry.embedded import Wanted
 from impl.config import (
@@ -23,16 +25,21 @@ from impl.config import (
     Settings,
     TraceSettings,
 )
+from impl.config_reader import Faults, Section
+from impl.errors import ConfigError
 from impl.model import INLINE_BODY_BYTES_MAX
 from impl.protocol.placement import Site, place
 from impl.storage.layout import Layout
+from tracegen.archive.shape import NO_ARCHIVE, ArchiveShape
 from tracegen.backend.face import Crossing, NodeState
+from tracegen.backend.sim.archive import SimBucket
 from tracegen.backend.sim.audit import audit, unstored
 from tracegen.backend.sim.connection import SimConnection
 from tracegen.backend.sim.loop import Owner, SimLoop
 from tracegen.backend.sim.network import SimNetwork, Way
 from tracegen.backend.sim.node import SimNode, quiet_logs
 from tracegen.backend.sim.vfs import SimDisk
+from tracegen.errors import HarnessError
 from tracegen.places import RunPlaces
 from tracegen.scenario import ClusterShape
 
@@ -104,6 +111,7 @@ class SimCluster:
         loop: SimLoop,
         seed: str,
         *,
+        archive: ArchiveShape = NO_ARCHIVE,
         mutants: Sequence[str] = (),
         trace: bool = True,
     ) -> None:
@@ -115,7 +123,13 @@ class SimCluster:
         self._names = shape.node_ids
         self._problems: list[str] = []
         limits = _limits(random.Random(f"{seed}/limits"))
-        settings = _settings(shape, places.traces if trace else None, places.disks, limits, tuple(mutants))
+        traces = places.traces if trace else None
+        settings = _settings(shape, traces, places.disks, limits, archive_settings(archive), tuple(mutants))
+        self._bucket: SimBucket | None = None
+        if archive.is_there:
+            chance = random.Random(f"{seed}/archive")
+            self._bucket = SimBucket(loop, chance, self._names, archive.request_life_s)
+        archive_limits = _archive_limits(random.Random(f"{seed}/archive-limits"))
         self._table = table = _table(shape)
         self._databases = {node.node_id: Layout(node.disks[0].path).database for node in settings.nodes}
         self._disks = {
@@ -123,7 +137,15 @@ class SimCluster:
         }
         self._nodes = {
             name: SimNode(
-                name, settings, table, loop, self.network, self._disks[name], random.Random(f"{seed}/node/{name}")
+                name,
+                settings,
+                table,
+                loop,
+                self.network,
+                self._disks[name],
+                random.Random(f"{seed}/node/{name}"),
+                self._bucket.access(name) if self._bucket is not None else None,
+                archive_limits,
             )
             for name in self._names
         }
@@ -131,6 +153,10 @@ class SimCluster:
     @property
     def nodes(self) -> tuple[str, ...]:
         return self._names
+
+    @property
+    def archive(self) -> SimBucket | None:
+        return self._bucket
 
     def sim_node(self, node: str) -> SimNode:
         return self._nodes[node]
@@ -277,11 +303,39 @@ def _limits(draw: random.Random) -> Limits:
     return Limits(cache_bytes=draw.choice((0, 8_192, 1024 * 1024)), request_s=draw.choice((0.4, 1.0, 5.0)))
 
 
+def _archive_limits(draw: random.Random) -> ArchiveLimits:
+    """Small or large parts, and nodes that give a request up soon or late; they ask again soon, as runs are short."""
+    return ArchiveLimits(
+        part_bytes=draw.choice((64 * 1024, 8 * 1024 * 1024)),
+        attempt_s=draw.choice((0.5, 2.0)),
+        backoff_max_s=1.0,
+        pause_s=0.2,
+        pause_max_s=2.0,
+    )
+
+
+def archive_settings(shape: ArchiveShape) -> ArchiveSettings:
+    """What nodes are told of the archive, as from a file. Raises HarnessError for what they would refuse."""
+    if not shape.is_there:
+        return ArchiveSettings()
+    place = {"s3": {"s3": {"bucket": "simulated"}}, "directory": {"directory": {"path": "simulated"}}}[shape.kind]
+    faults = Faults("the scenario")
+    section = Section("archive", shape.node_config(place), faults)
+    settings = read_archive(section)
+    section.refuse_unknown()
+    try:
+        faults.raise_any()
+    except ConfigError as error:
+        raise HarnessError(str(error)) from error
+    return settings
+
+
 def _settings(
     shape: ClusterShape,
     traces: Path | None,
     disks: Path,
     limits: Limits,
+    archive: ArchiveSettings,
     mutants: tuple[str, ...],
 ) -> Settings:
     nodes = tuple(
@@ -299,4 +353,5 @@ def _settings(
         routes={},
         mutants=mutants,
         s3=S3Settings(anonymous=True),
+        archive=archive,
     )

@@ -15,6 +15,11 @@ from impl.api.http.exchange import Answer, Operation, Request, answer_to
 from impl.api.http.routes import HotRoutes
 from impl.api.native import NativeApi
 from impl.api.s3.api import S3Api
+from impl.archive.bucket import Bucket
+from impl.archive.face import Archive
+from impl.archive.remote import RemoteArchive
+from impl.archive.retries import Limits as ArchiveLimits
+from impl.archive.settings import ArchiveSettings
 from impl.cluster.registry.embedded import Cluster as ClusterTable
 from impl.config import Settings
 from impl.errors import AmberioError
@@ -131,6 +136,8 @@ class SimNode:
         network: SimNetwork,
         disk: SimDisk,
         draw: random.Random,
+        bucket: Bucket | None = None,
+        archive_limits: ArchiveLimits | None = None,
     ) -> None:
         self.name = name
         self.disk = disk
@@ -141,6 +148,8 @@ class SimNode:
         self._table = table
         self._loop = loop
         self._network = network
+        self._bucket = bucket
+        self._archive_limits = archive_limits or ArchiveLimits()
         self._draw = draw
         self._random = SimRandom(draw)
         self._now: _Incarnation | None = None
@@ -227,8 +236,13 @@ class SimNode:
         self._buried.clear()
 
     async def _start(self) -> Running:
-        doors = Doors(self.clock, self._random, self.disk, _Dialler(self._network, self.name), _NoLock)
+        network = _Dialler(self._network, self.name)
+        doors = Doors(self.clock, self._random, self.disk, network, _NoLock, self._open_archive)
         return await start_node(self._settings, self._table, self.name, structlog.get_logger("amberio"), doors)
+
+    async def _open_archive(self, settings: ArchiveSettings) -> Archive:
+        assert self._bucket is not None, f"{self.name} asks for an archive that the scenario does not have"
+        return RemoteArchive(self._bucket, self._archive_limits, self.clock, self._random)
 
     async def _stop(self, now: _Incarnation, running: Running) -> None:
         """What `impl/server.py` does when it is told to stop, in the node's own context."""

@@ -39,7 +39,7 @@ def simulate(
     are answered and new writes succeed, in time.
     """
     loop = SimLoop(scenario.duration_s + PATIENCE_S)
-    cluster = SimCluster(scenario.cluster, places, loop, str(seed), mutants=mutants)
+    cluster = SimCluster(scenario.cluster, places, loop, str(seed), archive=scenario.archive, mutants=mutants)
 
     async def carry() -> RunReport:
         clock = RunClock(loop.time, EPOCH_MS)
