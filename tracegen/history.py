@@ -99,6 +99,7 @@ class Recorder:
         self.outcomes: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
         self.writes_acknowledged = 0
+        self._path = path
         self._file = path.open("wb")
         self._encode = msgspec.json.Encoder().encode
         self._lines: list[bytes] = []
@@ -138,6 +139,11 @@ class Recorder:
         return sum(
             invoked <= end_us and left >= start_us for invoked, left in zip(self._invoked, self._left, strict=True)
         )
+
+    def recorded(self) -> list[Operation]:
+        """All operations so far."""
+        self.flush()
+        return msgspec.json.Decoder(Operation).decode_lines(self._path.read_bytes())
 
     def flush(self) -> None:
         if self._lines:

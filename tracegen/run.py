@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from tracegen.archive.audit import audit
 from tracegen.backend.face import Cluster
 from tracegen.errors import HarnessError
 from tracegen.history import Recorder, RunClock
@@ -126,6 +127,9 @@ class _Run:
             self._problems += await read_everything(self._shared)
             if under_way is not None:
                 self._problems += await write_everywhere(self._shared)
+            if self._cluster.archive is not None:
+                self._say("comparing the archive with what clients may read")
+                self._problems += await audit(self._shared, self._scenario, self._recorder.recorded())
 
     async def stop(self) -> None:
         with self._stage("stop"):

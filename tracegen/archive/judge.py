@@ -1,0 +1,134 @@
+"""Whether an archive held what it should, from what happened to its objects and from what clients were told. Pure.
+
+The rules are those that anybody may expect who knows only the modes: nothing here knows how nodes ship.
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tracegen.archive.face import Change, Held
+from tracegen.archive.shape import ArchiveShape
+from tracegen.history import Operation
+
+AT_ONCE_US: Final = 10
+"""Times this close may be the same one: they are whole microseconds in the history."""
+DELETES: Final = ("delete", "mark")
+
+
+@dataclass(frozen=True)
+class Current:
+    """What clients may read of a path now; `sha256` is None where it is deleted."""
+
+    generation: int
+    sha256: str | None
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of the archive are `prefix` and a path; the paths are those that begin with `paths`."""
+
+    prefix: str
+    paths: str
+
+
+def compare(current: Mapping[str, Current], held: Mapping[str, Held], shape: ArchiveShape, keys: Keys) -> list[str]:
+    """A line for each difference between what clients may read and what the archive holds, when all is shipped."""
+    lines = []
+    for path, head in sorted(current.items()):
+        wrong = _difference(head, held.get(keys.prefix + path), shape.mode_of(path))
+        if wrong:
+            lines.append(f"{path} {wrong}")
+    known = {keys.prefix + path for path in current}
+    for key in sorted(held.keys() - known):
+        what = "no client wrote that" if key.startswith(keys.prefix + keys.paths) else "no node has such a key"
+        lines.append(f"the archive holds {key}: {what}")
+    return lines
+
+
+def _difference(head: Current, held: Held | None, mode: str) -> str:
+    if mode == "none":
+        return "" if held is None else f"has mode none, and the archive holds its generation {held.generation}"
+    if head.sha256 is None:
+        gone = f"was deleted as generation {head.generation}"
+        return "" if held is None else f"{gone}, and the archive holds its generation {held.generation}"
+    if held is None:
+        return f"is at generation {head.generation}, and the archive does not hold it"
+    if held.generation is None:
+        return "is in the archive without its generation among the metadata"
+    if held.generation > head.generation:
+        return f"is at generation {head.generation}, and the archive is ahead: {held.generation}"
+    if (held.sha256, held.size_bytes) != (head.sha256, head.size_bytes):
+        return (
+            f"is at generation {head.generation} with {head.size_bytes} bytes, "
+            f"and the archive holds other bytes: {held.size_bytes} of generation {held.generation}"
+        )
+    return ""
+
+
+class Past:
+    """What happened to each object of an archive, in order."""
+
+    def __init__(self, changes: Iterable[Change], prefix: str, zero_s: float) -> None:
+        """zero_s: when the run's clock stood at 0, by the clock of the changes."""
+        self._of: defaultdict[str, list[Change]] = defaultdict(list)
+        self._zero_s = zero_s
+        for change in changes:
+            self._of[change.key.removeprefix(prefix)].append(change)
+
+    def steps_back(self) -> list[str]:
+        """A line for each object that was replaced by an older one, or came back after it was gone."""
+        lines = []
+        for path, changes in sorted(self._of.items()):
+            newest = 0
+            for change in changes:
+                generation = change.generation
+                if generation is not None and generation < newest:
+                    lines.append(f"the archive went back: {path} was at generation {newest}, and then at {generation}")
+                newest = max(newest, generation or 0)
+        return lines
+
+    def newest(self, path: str, at_us: int) -> int:
+        """The highest generation that the archive ever had of it until then."""
+        return max((change.generation or 0 for change in self._until(path, at_us)), default=0)
+
+    def held(self, path: str, at_us: int) -> int | None:
+        """The generation that the archive had of it then; None if it was not there."""
+        until = self._until(path, at_us)
+        return until[-1].generation if until and until[-1].is_there else None
+
+    def _until(self, path: str, at_us: int) -> Sequence[Change]:
+        changes = self._of.get(path, [])
+        return changes[: bisect_right(changes, self._zero_s + (at_us + AT_ONCE_US) / 1e6, key=lambda each: each.at_s)]
+
+
+def told_too_early(operations: Sequence[Operation], past: Past, shape: ArchiveShape) -> list[str]:
+    """A line for each write in mode write_through that a client was told of before the archive had it, or lost it.
+
+    A write may be overtaken by a deletion that is under way at the same time: then it need never have been there.
+    """
+    deleted: defaultdict[str, list[int]] = defaultdict(list)
+    for operation in operations:
+        if operation.kind in DELETES and operation.outcome != "failed":
+            # one without an answer may happen at any time
+            deleted[operation.path].append(1 << 62 if operation.return_us is None else operation.return_us)
+    lines = []
+    for operation in operations:
+        if operation.outcome != "ok" or operation.return_us is None or operation.generation is None:
+            continue
+        if shape.mode_of(operation.path) != "write_through":
+            continue
+        path, generation, at_us = operation.path, operation.generation, operation.return_us
+        told = f"{operation.client}/{operation.op} was told at {at_us / 1e6:.3f} s that {path} is"
+        if operation.kind in ("put", "copy"):
+            newest = past.newest(path, at_us)
+            if newest < generation and not any(end_us >= operation.invoke_us for end_us in deleted[path]):
+                lines.append(f"{told} at generation {generation}, and the archive had only had {newest}")
+        elif operation.kind in DELETES and operation.of_version is None and operation.deleted:
+            held = past.held(path, at_us)
+            if held is not None and held < generation:
+                lines.append(f"{told} deleted as generation {generation}, and the archive held {held}")
+    return lines
