@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Final
 
 from tracegen.operations import KINDS_OF
-from tracegen.scenario import ClusterShape, FaultSpec, Scenario
+from tracegen.scenario import ARCHIVE_NEMESES, ClusterShape, FaultSpec, Scenario
 from tracegen.swarm.draw import OF_LINKS, OF_NODES, draw_fault, may_both_be
+from tracegen.swarm.draw_archive import draw_archive_fault
 
 TRIES: Final = 12
 FAULTS_MAX: Final = 6
@@ -121,15 +122,22 @@ def _able(scenario: Scenario) -> list[str]:
     """The kinds of faults that this cluster can suffer and outlive (see `swarm/draw.py`)."""
     has_parts = any(size.max_bytes > 65_536 for size in scenario.workload.sizes)
     able = [*OF_NODES, *(OF_LINKS if scenario.cluster.nodes > 1 else ())]
+    able += ARCHIVE_NEMESES if scenario.archive.is_there else ()
     return able if has_parts and scenario.cluster.factor >= 3 else [kind for kind in able if kind != "bit_rot"]
 
 
 def _with_fault(chance: random.Random, scenario: Scenario, nemesis: str) -> Scenario:
     for _ in range(TRIES):
-        fault = draw_fault(chance, scenario.cluster, nemesis, scenario.duration_s)
+        fault = _draw(chance, scenario, nemesis)
         if all(may_both_be(fault, known) for known in scenario.faults):
             return replace(scenario, faults=tuple(sorted((*scenario.faults, fault), key=lambda each: each.at_s)))
     return scenario
+
+
+def _draw(chance: random.Random, scenario: Scenario, nemesis: str) -> FaultSpec:
+    if nemesis in ARCHIVE_NEMESES:
+        return draw_archive_fault(chance, scenario.cluster, scenario.archive, nemesis, scenario.duration_s)
+    return draw_fault(chance, scenario.cluster, nemesis, scenario.duration_s)
 
 
 def _on(scenario: Scenario, cluster: ClusterShape) -> Scenario:
@@ -142,7 +150,7 @@ def _on(scenario: Scenario, cluster: ClusterShape) -> Scenario:
 
 
 def _fits(fault: FaultSpec, cluster: ClusterShape, able: list[str]) -> bool:
-    hit = set(fault.target.split("+"))
+    hit = set(fault.target.split("+")) if fault.target != "all" else set()
     if fault.nemesis not in able or not hit <= set(cluster.node_ids):
         return False
     return fault.nemesis not in OF_LINKS or len(hit) <= max(1, cluster.nodes // 2)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from tracegen.archive.shape import NO_ARCHIVE, ArchiveShape
 from tracegen.operations import WITH_BODY, Listed
-from tracegen.scenario import ClusterShape, FaultSpec, Scenario
+from tracegen.scenario import ARCHIVE_NEMESES, ClusterShape, FaultSpec, Scenario
 from tracegen.schedule import OF_LINKS
 from tracegen.shrink.attempts import Attempts
 from tracegen.shrink.ddmin import ddmin
@@ -33,7 +34,15 @@ def smaller(scenario: Scenario, keys: Sequence[str], attempts: Attempts) -> Scen
     while not attempts.is_over:
         before = found
         attempts.try_as_often_as_needed(found)
-        for shrink in (_fewer_faults, _fewer_operations, _earlier, _fewer_nodes, _fewer_names, _plainer):
+        for shrink in (
+            _fewer_faults,
+            _fewer_operations,
+            _earlier,
+            _fewer_nodes,
+            _fewer_names,
+            _plainer,
+            _plainer_archive,
+        ):
             found = shrink(found, attempts.failing)
         if replace(found, seed=0) == replace(before, seed=0):
             break
@@ -131,10 +140,14 @@ def _with_nodes(scenario: Scenario, nodes: int) -> Iterator[Scenario]:
 
 
 def _is_sound(scenario: Scenario) -> bool:
-    """No node is broken a second time while it is: nobody could say which of the two is healed first."""
+    """No node is broken a second time while it is: nobody could say which of the two is healed first.
+
+    What breaks the way to an archive breaks no node, and nothing that another such fault breaks.
+    """
     faults = [fault for fault in scenario.faults if fault.nemesis not in OF_LINKS]
     return not any(
         set(one.target.split("+")) & set(other.target.split("+"))
+        and (one.nemesis == other.nemesis or not {one.nemesis, other.nemesis} & set(ARCHIVE_NEMESES))
         and one.at_s <= other.at_s + other.for_s
         and other.at_s <= one.at_s + one.for_s
         for one, other in itertools.combinations(faults, 2)
@@ -259,6 +272,19 @@ def _plainer_faults(fault: FaultSpec) -> Iterator[FaultSpec]:
         yield replace(plain, nemesis="kill")
 
 
+def _plainer_archive(scenario: Scenario, fails: Fails) -> Scenario:
+    """Without an archive if that fails too; else with one of which less is said."""
+    archive, usual = scenario.archive, ArchiveShape()
+    best = scenario
+    if archive.is_there and not any(fault.nemesis in ARCHIVE_NEMESES for fault in scenario.faults):
+        best = _first((replace(scenario, archive=NO_ARCHIVE),), fails, best)
+    for name in ("rules", "settings", "lag_bytes_max", "evict_above_bytes"):
+        plain = replace(best.archive, **{name: getattr(usual, name)})
+        if plain != best.archive and not (name == "rules" and best.archive.mode == "none"):
+            best = _first((replace(best, archive=plain),), fails, best)
+    return best
+
+
 # -- times
 
 
@@ -322,3 +348,14 @@ def _rounded(scenario: Scenario, digits: int) -> Scenario:
 def _in_time(scenario: Scenario) -> Scenario:
     last_s = max([each.at_s for each in scenario.operations] + [fault.ends_s for fault in scenario.faults])
     return replace(scenario, duration_s=max(DURATION_MIN_S, round(last_s + 0.05, 1)))
+
+
+PASSES: Final = (
+    _fewer_faults,
+    _fewer_operations,
+    _earlier,
+    _fewer_nodes,
+    _fewer_names,
+    _plainer,
+    _plainer_archive,
+)

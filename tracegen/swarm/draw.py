@@ -13,7 +13,8 @@ from typing import Final
 
 from tracegen.nemesis.inject import MID_WRITE_PATIENCE_S
 from tracegen.operations import NATIVE, S3
-from tracegen.scenario import ClusterShape, FaultSpec, Scenario, SizeRange, Workload
+from tracegen.scenario import ARCHIVE_NEMESES, ClusterShape, FaultSpec, Scenario, SizeRange, Workload
+from tracegen.swarm.draw_archive import draw_archive
 
 OPERATIONS: Final = 200
 """About so many operations the clients of one run carry out."""
@@ -60,16 +61,20 @@ def draw(seed: int) -> Scenario:
         workload = _in_s3(speaks, workload, shape, duration_s)
     has_parts = any(size.max_bytes > 65_536 for size in workload.sizes)
     kinds = _kinds(chance, shape, has_parts)
+    faults = _faults(chance, shape, kinds, duration_s)
+    name = f"swarm-{seed}"
+    archive, of_archive = draw_archive(random.Random(f"{seed}/swarm/archive"), shape, f"{name}/", duration_s)
     return Scenario(
-        name=f"swarm-{seed}",
+        name=name,
         says=f"What seed {seed} draws.",
         group="swarm",
         duration_s=duration_s,
         seed=seed,
         cluster=shape,
         workload=workload,
-        faults=_faults(chance, shape, kinds, duration_s),
-        path=Path(f"swarm-{seed}.toml"),
+        faults=tuple(sorted((*faults, *of_archive), key=lambda fault: fault.at_s)),
+        path=Path(f"{name}.toml"),
+        archive=archive,
     )
 
 
@@ -166,6 +171,8 @@ def may_both_be(one: FaultSpec, other: FaultSpec) -> bool:
     """Can two faults be told apart and healed, each by itself? Two of one node or of links must not meet in time."""
     if one.nemesis == other.nemesis == "bit_rot":
         return False  # two copies of one part may be all that there are
+    if one.nemesis != other.nemesis and {one.nemesis, other.nemesis} & set(ARCHIVE_NEMESES):
+        return True
     if (one.nemesis in OF_LINKS) != (other.nemesis in OF_LINKS):
         return True
     if one.nemesis in OF_NODES and not set(one.target.split("+")) & set(other.target.split("+")):

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from tracegen import scenario as scenarios
 from tracegen.operations import KINDS
-from tracegen.scenario import NEMESES, FaultSpec
+from tracegen.scenario import ARCHIVE_NEMESES, NEMESES, FaultSpec
 from tracegen.schedule import plan
-from tracegen.swarm.draw import OF_LINKS, OF_NODES, QUIET_S, draw
+from tracegen.swarm import draw_archive
+from tracegen.swarm.draw import OF_LINKS, OF_NODES, QUIET_S, draw, may_both_be
+from tracegen.swarm.draw_archive import ARCHIVE_IS_DRAWN
 from tracegen.writing import to_toml
 
 SEEDS = st.integers(0, 2**32)
@@ -70,9 +72,29 @@ def test_bits_rot_only_where_there_are_two_copies_of_a_part() -> None:
         assert sum(fault.nemesis == "bit_rot" for fault in drawn.faults) == 1
 
 
+@given(SEEDS)
+def test_an_archive_changes_nothing_else_and_its_faults_are_ones_that_a_file_could_hold(seed: int) -> None:
+    was = draw_archive.ARCHIVE_IS_DRAWN
+    try:
+        draw_archive.ARCHIVE_IS_DRAWN = False  # type: ignore[misc]  # it is a constant, which changes once
+        without = draw(seed)
+        draw_archive.ARCHIVE_IS_DRAWN = True  # type: ignore[misc]
+        drawn = draw(seed)
+    finally:
+        draw_archive.ARCHIVE_IS_DRAWN = was  # type: ignore[misc]
+    read = scenarios.parse(tomllib.loads(to_toml(drawn)), Path("drawn.toml"))
+    assert dataclasses.replace(read, path=drawn.path) == drawn
+    others = tuple(fault for fault in drawn.faults if fault.nemesis not in ARCHIVE_NEMESES)
+    assert dataclasses.replace(drawn, archive=without.archive, faults=others) == without
+    assert all(may_both_be(one, other) for one, other in itertools.combinations(drawn.faults, 2))
+    assert all(0 < fault.at_s < fault.ends_s < drawn.duration_s for fault in drawn.faults)
+
+
 def test_a_thousand_seeds_draw_everything_there_is() -> None:
     drawn = [draw(seed) for seed in MANY]
-    assert {fault.nemesis for one in drawn for fault in one.faults} == set(NEMESES) == {*OF_NODES, *OF_LINKS}
+    of_archive = set(ARCHIVE_NEMESES) if ARCHIVE_IS_DRAWN else set[str]()
+    assert {fault.nemesis for one in drawn for fault in one.faults} == {*OF_NODES, *OF_LINKS, *of_archive}
+    assert set(NEMESES) == {*OF_NODES, *OF_LINKS, *ARCHIVE_NEMESES}
     assert {kind for one in drawn for kind in one.workload.mix} == set(KINDS)
     assert {one.cluster.nodes for one in drawn} == {1, 2, 3, 4, 5, 6, 7}
     assert {one.cluster.factor for one in drawn} == {1, 2, 3, 4, 5}
