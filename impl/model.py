@@ -76,6 +76,7 @@ class Version(msgspec.Struct, frozen=True, array_like=True):
     body: bytes | None
     parts: tuple[PartRef, ...]
     attributes: Attributes
+    is_imported: bool = False
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
@@ -86,7 +87,8 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
 
     All this is of the path's current version, `version`; `older` are those before it, oldest first. If `deleted`, there
     is no etag and no body: the current version is a delete marker if `marker`, else there is no version at all, which
-    is called a tombstone. Rows from before there were attributes, or versions, decode without them.
+    is called a tombstone. Rows from before there were attributes, or versions, decode without them. If `is_imported`,
+    the current version's body is what the archive had under `etag` before there was this cluster, and only there.
     """
 
     generation: int
@@ -102,6 +104,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     version: int = NULL_VERSION
     marker: bool = False
     older: tuple[Version, ...] = ()
+    is_imported: bool = False
 
     @property
     def current(self) -> Version | None:
@@ -118,6 +121,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
             self.body,
             self.parts,
             self.attributes,
+            self.is_imported,
         )
 
     @property
@@ -165,6 +169,7 @@ def head_of(
         current.id,
         current.marker,
         tuple(older),
+        current.is_imported,
     )
 
 
@@ -181,15 +186,29 @@ class Register(msgspec.Struct, frozen=True, array_like=True):
     """An acceptor's durable state for one path.
 
     `head` is None while nothing was ever written; a read may have had just that agreed on, so `accepted` may be set.
+
+    `archived` is the highest generation that this node knows the archive to hold, 0 for none; `is_settled` says that no
+    request of an older one can be under way any more, so that it stays there (spec: Tiering).
     """
 
     promised: Ballot = NO_BALLOT
     accepted: Ballot = NO_BALLOT
     head: Head | None = None
+    archived: int = 0
+    is_settled: bool = False
 
     @property
     def generation(self) -> int:
         return self.head.generation if self.head else 0
+
+    def waits_for_archive(self, is_tiered: bool) -> bool:
+        """Is there a head that the archive is to hold, and is not known to? `is_tiered`: so the path's mode wants it.
+
+        What was archived once, on demand, is kept up with: else the archive would tell of what is long gone.
+        """
+        if self.head is None or self.head.is_imported:
+            return False
+        return self.generation > self.archived and (is_tiered or self.archived > 0)
 
 
 VIRGIN: Final = Register()
@@ -207,6 +226,18 @@ class AcceptedPage(msgspec.Struct, frozen=True, array_like=True):
 
     ballots: list[tuple[str, Ballot]]
     next_after: str | None
+
+
+NOTHING_AFTER: Final = (-1, "")
+
+
+class Unshipped(msgspec.Struct, frozen=True):
+    """A register that waits to be shipped, since its head was written."""
+
+    since_ms: int
+    path: str
+    slot: int
+    size_bytes: int
 
 
 class ReplicaSet(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ import structlog
 
 from impl import command_line, joining
 from impl import logging as logs
+from impl.api.archive import ArchiveApi
 from impl.api.http.edge import Edge, HttpLimits, refusal_in_json
 from impl.api.http.listener import Listener, listen
 from impl.api.http.routes import HotRoutes, none_hot
@@ -35,6 +36,7 @@ from impl.cluster.secret import Secret
 from impl.config import NodeSettings, S3Settings, Settings, read_tree, settings_of
 from impl.doors import RealClock
 from impl.errors import AmberioError, ConfigError
+from impl.node.importer import no_bucket
 from impl.node.start import Running, start_node
 from impl.protocol.placement import Site
 from impl.protocol.rules import broken
@@ -130,6 +132,7 @@ async def serve(start: Start, direct: bool = True, may_migrate: bool = True) -> 
         listener = await _listen(start, node, api, s3, direct)
         if tls is not None and me.tls_bind_addr is not None:
             await listener.add_tls(me.tls_bind_addr.host, me.tls_bind_addr.port, tls)
+        node.start_importing(s3.adopt_bucket if settings.s3.enabled else no_bucket)
         gc.freeze()  # what is here now stays: no collection need look at it again
         log.info("serving", address=str(me.bind_addr), cluster_id=cluster.cluster_id, incarnation=node.node.incarnation)
         await _either(stopped, node.failed)
@@ -176,6 +179,8 @@ async def _listen(
     membership = MembershipApi(cluster.node_ids, start.shared, secret, clock)
     routes = (*api.routes(), *internal.routes(), *membership.routes())
     routes += (metrics_route((metrics, ProcessMetrics(), *node.collectors)),)
+    if node.tiering is not None:
+        routes += ArchiveApi(node.node, node.tiering).routes()
     if settings.s3.enabled:
         routes += s3.routes()
     edge = Edge(

@@ -141,6 +141,8 @@ class FileTrace:
                 etag=found.head.etag if found.head else None,
                 deleted=found.head.deleted if found.head else False,
                 versions=found.head.version_ids if found.head else (),
+                archived=found.archived,
+                settled=found.is_settled,
             )
         )
 

@@ -1,6 +1,6 @@
 """What the API asks of the node below it: shapes only, so that neither side imports the other."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Protocol
 
 from impl.api.http.body import BodyStream
@@ -67,6 +67,48 @@ class BodySource(Protocol):
     async def read(self) -> bytes: ...
 
 
+class Lag(Protocol):
+    """What waits on one node to be shipped to the archive."""
+
+    @property
+    def pending(self) -> int: ...
+    @property
+    def pending_bytes(self) -> int: ...
+    @property
+    def oldest_s(self) -> float: ...
+
+
+class Indexed(Protocol):
+    """What a node has on record of a path and the archive; `here` are the parts that lie on its disk."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def head(self) -> Head: ...
+    @property
+    def archived(self) -> int: ...
+    @property
+    def is_settled(self) -> bool: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def here(self) -> Collection[str]: ...
+
+
+class Restorer(Protocol):
+    """A node that can have a body on its replicas' disks again."""
+
+    async def restore(self, path: str) -> int: ...
+
+
+class ArchiveKeeper(Protocol):
+    """What the API asks of a node that has an archive."""
+
+    def lag(self) -> Lag: ...
+    async def archive(self, path: str) -> tuple[int, str]: ...
+    async def index(self, prefix: str, after: str | None, limit: int) -> tuple[Sequence[Indexed], str | None]: ...
+
+
 class Node(Protocol):
     """The coordinator: one client request from start to end."""
 
@@ -78,6 +120,7 @@ class Node(Protocol):
     def incarnation(self) -> int: ...
     def not_ready(self) -> str | None: ...
     def members(self) -> Sequence[Member]: ...
+    def lag(self) -> Lag | None: ...
     def locate(self, path: str) -> tuple[int, ReplicaSet]: ...
     async def put(
         self, path: str, body: bytes | BodyStream, *, condition: Condition, write_id: str | None, content_type: str

@@ -21,7 +21,7 @@ from impl.cluster.wire import Frame, Kind
 from impl.doors import Clock, Network, Random
 from impl.errors import AmberioError, DiskFull, NeverWritten, Overloaded, PeerError
 from impl.model import AcceptedPage, Rows
-from impl.protocol.messages import Failure, Reply, Request
+from impl.protocol.messages import Failure, Reply, Request, Told
 
 PENDING_MAX: Final = 8192
 """Questions to one node that may wait for an answer."""
@@ -139,6 +139,12 @@ class Peers:
         answer = await self._bulk[node].converse(Kind.ACCEPTED, payload, timeout_s)
         return wire.decode_ballots(answer[2])
 
+    def tell(self, nodes: Sequence[str], told: Told) -> None:
+        """Tell each of `nodes` what needs no answer; who cannot be reached does not hear it."""
+        payload = wire.encode(told)
+        for node in nodes:
+            self._control[node].say(Kind.TOLD, payload)
+
     def heard_from(self, node: str) -> None:
         """A node has dialled us, so it can be dialled."""
         for channels in (self._control, self._bulk):
@@ -230,6 +236,11 @@ class _Channel:
         if received[0] is Kind.FAILED:
             raise _as_error(self._node, wire.decode_failure(received[2]))
         return received
+
+    def say(self, kind: Kind, payload: bytes) -> None:
+        """Send what needs no answer, if there is a connection."""
+        if self._link is not None:
+            self._link.send(kind, 0, payload)
 
     def status(self) -> PeerStatus:
         link = self._link

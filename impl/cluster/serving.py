@@ -12,7 +12,7 @@ from impl.cluster.wire import Frame, Kind
 from impl.doors import Clock
 from impl.errors import AmberioError, Unauthorised
 from impl.model import AcceptedPage, Rows
-from impl.protocol.messages import Failure, Reply, Request
+from impl.protocol.messages import Failure, Reply, Request, Told
 
 TARGET: Final = "/internal/v1/rpc"
 UPGRADE: Final = "amberio-rpc/1"
@@ -38,6 +38,7 @@ class Registers(Protocol):
     async def scan(self, prefix: str, after: str | None, limit: int, with_older: bool) -> Rows: ...
     def digests(self) -> Mapping[int, int]: ...
     async def accepted_page(self, slots: Collection[int], after: str | None, limit: int) -> AcceptedPage: ...
+    def told(self, told: Told) -> None: ...
     def failure(self, error: AmberioError) -> Failure: ...
 
 
@@ -124,6 +125,8 @@ class PeerServer:
             link.send(Kind.DIGESTED, request_id, wire.encode(wire.Digests(dict(self._registers.digests()))))
         elif kind is Kind.ACCEPTED:
             self._begin(link, request_id, self._accepted(link, request_id, wire.decode_accepted(payload)))
+        elif kind is Kind.TOLD:
+            self._registers.told(wire.decode_told(payload))
         elif kind is Kind.PUT_PART:
             self._busy(link, 1)
             self._begin(link, request_id, self._put(link, request_id, wire.decode_part(payload), chunks))

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from impl.model import PART_BYTES, AcceptedPage, Rows
-from impl.protocol.messages import Accept, Failure, Prepare, Read, Refusal, State
+from impl.protocol.messages import Accept, Failure, Prepare, Read, Refusal, State, Told
 
 HEADER: Final = struct.Struct("!IIB")
 PAYLOAD_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -37,6 +37,7 @@ class Kind(IntEnum):
     DIGESTED = 13  # Digests
     ACCEPTED = 14  # Accepted
     BALLOTS = 15  # AcceptedPage
+    TOLD = 16  # Told; nobody answers
     PING = 10  # Hello
     PONG = 11  # Hello
 
@@ -95,6 +96,7 @@ decode_ballots: Final = msgspec.msgpack.Decoder(AcceptedPage).decode
 decode_part: Final = msgspec.msgpack.Decoder(PartHeader).decode
 decode_stored: Final = msgspec.msgpack.Decoder(Stored).decode
 decode_failure: Final = msgspec.msgpack.Decoder(Failure).decode
+decode_told: Final = msgspec.msgpack.Decoder(Told).decode
 decode_hello: Final = msgspec.msgpack.Decoder(Hello).decode
 
 Frame = tuple[Kind, int, bytes, list[bytes]]

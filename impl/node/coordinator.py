@@ -44,12 +44,15 @@ class Chosen(msgspec.Struct, frozen=True):
 
     `outcome` is what to tell the client. It is the result's, except where an attempt of this very operation lost its
     quorum and another coordinator carried it on: the next attempt replays it, and yet it was applied by this one.
+    `ballot` is the one it was chosen at, `event` the trace event that says so, "" without tracing.
     """
 
     result: Result
     outcome: Outcome
     found: Head | None
     committed_replicas: int
+    ballot: Ballot
+    event: str
 
 
 class _Lost(Exception):
@@ -225,7 +228,7 @@ class Coordinator:
                 operation.sent_at_generation = sent_before
                 operation.full_disks = _full_disks(tally)
             raise _Lost(tally.highest)
-        self._tracer.emit(
+        event = self._tracer.emit(
             events.Acknowledge(
                 path=operation.path,
                 cause=tuple(state.event for state in tally.taken.values() if state.event),
@@ -240,7 +243,7 @@ class Coordinator:
         outcome = proposal.result.outcome
         if outcome == "replayed" and operation.sent_at_generation is not None:
             outcome = "applied"
-        return Chosen(proposal.result, outcome, proposal.found, len(tally.taken))
+        return Chosen(proposal.result, outcome, proposal.found, len(tally.taken), proposal.ballot, event)
 
     def _failed(self, operation: _Operation) -> AmberioError:
         return _failed(operation, self._rules)

@@ -6,6 +6,8 @@ Spec: Report, Read. What is decided is `ReadTally` in `impl/protocol/proposer.py
 import asyncio
 from functools import partial
 
+import msgspec
+
 from impl.cluster.peers import Peers
 from impl.errors import AmberioError
 from impl.model import Ballot, Head, ReplicaSet
@@ -19,6 +21,14 @@ from impl.protocol.messages import Read, Reply, State
 from impl.protocol.proposer import ReadTally
 from impl.protocol.rules import Rules
 from impl.trace import Tracer
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A head, the ballot at which it is chosen, and the trace event that says so: "" without tracing."""
+
+    head: Head | None
+    accepted: Ballot
+    event: str
 
 
 class Reader:
@@ -49,19 +59,23 @@ class Reader:
 
     async def head(self, path: str) -> Head | None:
         """The head of the path, None if it was never written; raises NoQuorum when too few replicas answer."""
+        return (await self.known(path)).head
+
+    async def known(self, path: str) -> Known:
+        """The head of the path, and how it is known; raises NoQuorum when too few replicas answer."""
         _, group = self._locate(path)
         self._count += 1
         read = f"{self._prefix}{self._count}"
         decided = await self._ask(path, group, read)
         if decided is None:
-            return (await self._coordinator.run(path, READ)).result.head
+            chosen = await self._coordinator.run(path, READ)
+            return Known(chosen.result.head, chosen.ballot, chosen.event)
         accepted, agreeing = decided
-        if self._tracer.enabled:
-            self._say(path, group, read, accepted, agreeing)
+        event = self._say(path, group, read, accepted, agreeing) if self._tracer.enabled else ""
         own = agreeing.get(self._node_id)
         if own is not None:
-            return own.head
-        return await self._whole(path, accepted, agreeing)
+            return Known(own.head, accepted, event)
+        return await self._whole(path, accepted, agreeing, event)
 
     async def _ask(self, path: str, group: ReplicaSet, read: str) -> tuple[Ballot, dict[str, State]] | None:
         tally = ReadTally(group, self._rules)
@@ -79,9 +93,9 @@ class Reader:
             self._replica.handle(Read(path, read, body=True), partial(count, self._node_id))
         return tally.decided if await verdict else None
 
-    def _say(self, path: str, group: ReplicaSet, read: str, accepted: Ballot, agreeing: dict[str, State]) -> None:
+    def _say(self, path: str, group: ReplicaSet, read: str, accepted: Ballot, agreeing: dict[str, State]) -> str:
         head = next(iter(agreeing.values())).head
-        self._tracer.emit(
+        return self._tracer.emit(
             events.ReadQuorum(
                 path=path,
                 cause=tuple(state.event for state in agreeing.values() if state.event),
@@ -95,15 +109,16 @@ class Reader:
             )
         )
 
-    async def _whole(self, path: str, accepted: Ballot, agreeing: dict[str, State]) -> Head | None:
+    async def _whole(self, path: str, accepted: Ballot, agreeing: dict[str, State], event: str) -> Known:
         """The head with its inline body, from a replica that has it; our own does not agree, or we are none."""
         head = next(iter(agreeing.values())).head
-        if head is None or head.deleted or head.parts or head.size_bytes == 0:
-            return head
+        if head is None or head.deleted or head.parts or head.is_imported or head.size_bytes == 0:
+            return Known(head, accepted, event)
         for node in agreeing:
             self._count += 1
             request = Read(path, f"{self._prefix}{self._count}", body=True)
             reply = await self._peers.ask(node, request, self._timing.step_s)
             if isinstance(reply, State) and reply.accepted == accepted:
-                return reply.head
-        return (await self._coordinator.run(path, READ)).result.head
+                return Known(reply.head, accepted, event)
+        chosen = await self._coordinator.run(path, READ)
+        return Known(chosen.result.head, chosen.ballot, chosen.event)

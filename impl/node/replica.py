@@ -9,8 +9,9 @@ from functools import partial
 from impl.errors import AmberioError, DiskFull, NeverWritten, NotReady, Overloaded
 from impl.model import AcceptedPage, Register, Rows
 from impl.protocol.acceptor import on_accept, on_prepare, on_read
-from impl.protocol.messages import Failure, Prepare, Read, Refusal, Reply, Request, State
+from impl.protocol.messages import Failure, Prepare, Read, Refusal, Reply, Request, State, Told
 from impl.protocol.rules import Rules
+from impl.protocol.tiering import on_confirm
 from impl.storage.database import without_body
 from impl.storage.registers import Committed, RegisterStore
 from impl.trace import Tracer
@@ -52,6 +53,18 @@ class Replica:
     async def accepted_page(self, slots: Collection[int], after: str | None, limit: int) -> AcceptedPage:
         """What we have accepted in these slots, of our next `limit` registers after a path."""
         return await self._store.accepted_page(slots, after, limit)
+
+    def told(self, told: Told) -> None:
+        """Another replica has put on record what the archive holds: so do we, if the disk lets us."""
+        decide = partial(
+            on_confirm,
+            path=told.path,
+            generation=told.generation,
+            by="told",
+            cause=told.event,
+            was_told_settled=told.is_settled,
+        )
+        self._store.apply_then(told.path, self._slot_of(told.path), decide, lambda _: None)
 
     def failure(self, error: AmberioError) -> Failure:
         """An error of ours as the other node is told it."""

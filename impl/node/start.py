@@ -24,8 +24,11 @@ from impl.config import NodeSettings, Settings
 from impl.doors import Clock, Disk, Network, Random, RealClock, RealDisk, RealNetwork, RealRandom
 from impl.errors import ConfigError
 from impl.model import ReplicaSet, slot_of
+from impl.node.archivist import Archivist
 from impl.node.coordinator import Coordinator, Locate
+from impl.node.fetcher import Fetcher
 from impl.node.healer import Healer, HealingMetrics
+from impl.node.importer import Importer, OnBucket
 from impl.node.limits import Timing
 from impl.node.lister import Lister
 from impl.node.local import Local
@@ -33,8 +36,10 @@ from impl.node.node import Member, Node
 from impl.node.reader import Reader
 from impl.node.replica import Replica
 from impl.node.rounds import Rounds
+from impl.node.shipper import Shipper
+from impl.node.tiering import Tiering
 from impl.node.uploads import Uploads
-from impl.protocol.rules import broken
+from impl.protocol.rules import Rules, broken
 from impl.storage.layout import Layout, Lock
 from impl.storage.parts import PartStore
 from impl.storage.registers import RegisterStore
@@ -63,11 +68,13 @@ class Running:
         server: PeerServer,
         healer: Healer,
         liveness: Liveness,
+        tiering: Tiering | None,
         lock: Release,
         collectors: Sequence[Collector],
     ) -> None:
         self.node = node
         self.liveness = liveness
+        self.tiering = tiering
         self.replica = replica
         self.flush: Callable[[], None] = tracer.flush
         self.collectors = tuple(collectors)
@@ -88,11 +95,18 @@ class Running:
         """Hang up, finish what is on its way to the disk, end the trace, let go of the directory."""
         self._server.close()
         await self.healer.close()
+        if self.tiering is not None:
+            await self.tiering.close()
         await self._peers.close()
         await self._parts.close()
         await self._store.close()
         self._tracer.close()
         self._lock.release()
+
+    def start_importing(self, on_bucket: OnBucket) -> None:
+        """Take over what the archive had before this cluster, if that is wanted; see Importer.start."""
+        if self.tiering is not None:
+            self.tiering.importer.start(on_bucket)
 
     def abandon(self) -> None:
         """Let go of the files without another byte or word, as a kill does; for a simulator."""
@@ -148,7 +162,13 @@ async def start_node(
         undo.callback(lock.release)
         disk = doors.disk
         store = RegisterStore(
-            layout.database, settings.limits.cache_bytes, rules, disk.vfs, disk.log_pages_max, may_migrate
+            layout.database,
+            settings.limits.cache_bytes,
+            rules,
+            disk.vfs,
+            disk.log_pages_max,
+            may_migrate,
+            lambda path: settings.archive.mode_of(path) != "none",
         )
         undo.callback(store.abandon)
         tracer = _open_trace(settings, cluster, node_id, store, doors, log)
@@ -174,6 +194,11 @@ async def start_node(
     lister = Lister(node_id, cluster.node_ids, store, peers, reader, locate, timing, rules)
     uploads = Uploads(node_id, parts, peers, timing, settings.limits.object_bytes_max, rules)
     members = _members(settings.nodes, me, store.incarnation, peers)
+    tiering = None
+    if settings.archive.kind != "none":
+        tiering = await _open_tiering(
+            settings, who, doors, store, parts, peers, reader, coordinator, uploads, locate, liveness, tracer, rules
+        )
     node = Node(
         node_id,
         cluster.cluster_id,
@@ -186,6 +211,7 @@ async def start_node(
         members,
         doors.clock,
         doors.random,
+        tiering,
         rules,
     )
     healer = Healer(
@@ -202,12 +228,60 @@ async def start_node(
         timing,
         settings.healing.every_s,
         rules,
+        tiering.source if tiering is not None else lambda path, head: None,
     )
     peers.open()
+    if tiering is not None:
+        tiering.start()
     if settings.healing.enabled:
         healer.start()
-    collectors = (store.metrics, parts, LinkMetrics(counters), HealingMetrics(healer.total))
-    return Running(node, Local(store, parts), tracer, store, parts, peers, server, healer, liveness, lock, collectors)
+    collectors: tuple[Collector, ...] = (store.metrics, parts, LinkMetrics(counters), HealingMetrics(healer.total))
+    if tiering is not None:
+        collectors += tiering.collectors
+    return Running(
+        node, Local(store, parts), tracer, store, parts, peers, server, healer, liveness, tiering, lock, collectors
+    )
+
+
+async def _open_tiering(
+    settings: Settings,
+    who: Who,
+    doors: Doors,
+    store: RegisterStore,
+    parts: PartStore,
+    peers: Peers,
+    reader: Reader,
+    coordinator: Coordinator,
+    uploads: Uploads,
+    locate: Locate,
+    liveness: Liveness,
+    tracer: Tracer,
+    rules: Rules,
+) -> Tiering:
+    """The archive, and all that works with it."""
+    wanted, node_id = settings.archive, who.node_id
+    archive = await doors.archive(wanted)
+    fetcher = Fetcher(wanted, archive, store, parts)
+    shipper = Shipper(
+        node_id,
+        who.cluster_id,
+        wanted,
+        archive,
+        store,
+        peers,
+        reader,
+        uploads,
+        fetcher,
+        locate,
+        tracer,
+        doors.clock,
+        rules,
+    )
+    archivist = Archivist(node_id, wanted, store, shipper, liveness, locate, doors.clock)
+    importer = Importer(
+        node_id, wanted, settings.init_scan, archive, reader, coordinator, locate, liveness, doors.clock
+    )
+    return Tiering(wanted, archive, shipper, archivist, fetcher, importer, reader, store, parts, locate)
 
 
 def _links(

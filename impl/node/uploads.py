@@ -8,15 +8,29 @@ A request beyond that waits, and its client with it.
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 from impl.cluster.peers import Peers
-from impl.errors import AmberioError, BadBytes, BodyCutShort, DiskFull, NeverWritten, NoQuorum, TooLarge
+from impl.errors import (
+    AmberioError,
+    ArchiveCorrupted,
+    ArchiveError,
+    BadBytes,
+    BodyCutShort,
+    DiskFull,
+    NeverWritten,
+    NoQuorum,
+    NotInArchive,
+    TooLarge,
+)
 from impl.model import INLINE_BODY_BYTES_MAX, PART_BYTES, Head, PartRef, ReplicaSet, Stored
 from impl.node.limits import PARTS_IN_FLIGHT_MAX, PARTS_READ_MAX, PARTS_WRITTEN_MAX, Timing
 from impl.protocol.rules import HONEST, Rules
 from impl.storage.parts import PartStore, sha256
+
+Source = Callable[[PartRef], Awaitable[bytes]]
+"""Gives a part that no replica has from elsewhere; its digest is checked already."""
 
 
 class BodySource(Protocol):
@@ -137,21 +151,24 @@ class Uploads:
         return None
 
     async def read(
-        self, slot: int, group: ReplicaSet, head: Head, start: int, end: int
+        self, slot: int, group: ReplicaSet, head: Head, start: int, end: int, source: Source | None = None
     ) -> AsyncIterator[bytes | memoryview]:
-        """The bytes [start, end) of a body in parts, each part checked against its digest, the next one read ahead."""
+        """The bytes [start, end) of a body in parts, each part checked against its digest, the next one read ahead.
+
+        What no replica has any more comes from `source`, and is kept here again.
+        """
         wanted = _overlapping(head.parts, start, end)
         ahead: asyncio.Task[bytes] | None = None
         for index, (ref, first, last) in enumerate(wanted):
             if ahead is None:
                 await self._read_room.acquire()
-                ahead = asyncio.create_task(self._part(slot, group, ref))
+                ahead = asyncio.create_task(self._part(slot, group, ref, source))
             current, ahead = ahead, None
             try:
                 part = await current
                 if index + 1 < len(wanted) and not self._read_room.locked():
                     await self._read_room.acquire()
-                    ahead = asyncio.create_task(self._part(slot, group, wanted[index + 1][0]))
+                    ahead = asyncio.create_task(self._part(slot, group, wanted[index + 1][0], source))
                 yield memoryview(part)[first:last]
                 del part
             except BaseException:
@@ -162,14 +179,16 @@ class Uploads:
             finally:
                 self._read_room.release()
 
-    async def have(self, slot: int, group: ReplicaSet, refs: Sequence[PartRef]) -> None:
-        """Have these parts here, each checked, from another replica if need be. Raises BadBytes, NoQuorum, DiskFull."""
+    async def have(self, slot: int, group: ReplicaSet, refs: Sequence[PartRef], source: Source | None = None) -> None:
+        """Have these parts here, each checked, from elsewhere if need be. Raises BadBytes, NoQuorum, DiskFull."""
         for ref in refs:
             async with self._read_room:
-                await self._part(slot, group, ref, must_keep=True)
+                await self._part(slot, group, ref, source, must_keep=True)
 
-    async def _part(self, slot: int, group: ReplicaSet, ref: PartRef, must_keep: bool = False) -> bytes:
-        """One part, checked: from our own disk, else from a replica whose bytes are then kept here too."""
+    async def _part(
+        self, slot: int, group: ReplicaSet, ref: PartRef, source: Source | None, must_keep: bool = False
+    ) -> bytes:
+        """One part, checked: from our own disk, else from a replica or `source`, and then kept here too."""
         reasons = []
         is_lost = True
         if self._node_id in group.nodes:
@@ -196,6 +215,17 @@ class Uploads:
             except AmberioError as error:
                 is_lost = is_lost and isinstance(error, NeverWritten | BadBytes)
                 reasons.append(f"{node}: {error}")
+        if source is not None:
+            try:
+                part = await source(ref)
+                if must_keep:
+                    await self._parts.put(slot, ref.digest, [part], verified=True)
+                else:
+                    await self._keep(slot, group, ref, [part])
+                return part
+            except ArchiveError as error:
+                is_lost = is_lost and isinstance(error, NotInArchive | ArchiveCorrupted)
+                reasons.append(f"the archive: {error}")
         told = f"part {ref.digest} could not be had: {'; '.join(reasons)}"
         raise BadBytes(told) if is_lost else NoQuorum(told)
 

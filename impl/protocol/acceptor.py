@@ -42,7 +42,8 @@ def on_prepare(register: Register, request: Prepare, rules: Rules = HONEST) -> S
         was_generation=register.generation,
     )
     kept = VIRGIN if rules.promise_forgets_accepted else register
-    return Step(Register(request.ballot, kept.accepted, kept.head), True, promise)
+    promised = Register(request.ballot, kept.accepted, kept.head, register.archived, register.is_settled)
+    return Step(promised, True, promise)
 
 
 def on_accept(register: Register, request: Accept, rules: Rules = HONEST) -> Step:
@@ -64,7 +65,7 @@ def on_accept(register: Register, request: Accept, rules: Rules = HONEST) -> Ste
         was_accepted=known(register.accepted),
         was_generation=register.generation,
     )
-    return Step(accepted_register(request.ballot, head, request.next), True, accept)
+    return Step(accepted_register(register, request.ballot, head, request.next), True, accept)
 
 
 def may_adopt(register: Register, accepted: Ballot) -> bool:
@@ -96,7 +97,8 @@ def on_adopt(register: Register, path: str, read: str, found: State, rules: Rule
         was_accepted=known(register.accepted),
         was_generation=register.generation,
     )
-    return Step(Register(max(register.promised, found.accepted), found.accepted, head), True, adopt)
+    promised = max(register.promised, found.accepted)
+    return Step(Register(promised, found.accepted, head, register.archived, register.is_settled), True, adopt)
 
 
 def is_virgin(register: Register, rules: Rules = HONEST) -> bool:
@@ -133,12 +135,12 @@ def on_claim(
         was_generation=register.generation,
         **described(change, result),
     )
-    return Step(accepted_register(ballot, result.head, following), True, claim)
+    return Step(accepted_register(register, ballot, result.head, following), True, claim)
 
 
-def accepted_register(ballot: Ballot, head: Head | None, following: Ballot) -> Register:
+def accepted_register(register: Register, ballot: Ballot, head: Head | None, following: Ballot) -> Register:
     """The register right after accepting: shared by Accept and Claim."""
-    return Register(max(ballot, following), ballot, head)
+    return Register(max(ballot, following), ballot, head, register.archived, register.is_settled)
 
 
 def on_read(register: Register, request: Read) -> events.Report:

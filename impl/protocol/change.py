@@ -34,7 +34,8 @@ class Change(msgspec.Struct, frozen=True):
 
     For a put, either `body` (inline) or `parts` holds the bytes; `write_id` is never empty for what is no read. A put,
     and a mark, which puts a delete marker, make a version of their own if `versioned`, else the null version. A delete
-    removes `version`, and an amend gives it other `attributes`.
+    removes `version`, and an amend gives it other `attributes`. A put that `is_imported` has neither body nor parts:
+    the archive has had its body since before there was this cluster.
     """
 
     operation: Operation
@@ -49,6 +50,7 @@ class Change(msgspec.Struct, frozen=True):
     attributes: Attributes = ()
     versioned: bool = False
     version: int = NULL_VERSION
+    is_imported: bool = False
 
     @property
     def makes(self) -> bool:
@@ -199,6 +201,7 @@ def _made(change: Change, generation: int) -> Version:
         body=change.body,
         parts=change.parts,
         attributes=change.attributes,
+        is_imported=change.is_imported,
     )
 
 

@@ -28,6 +28,8 @@ class Restart(Event, frozen=True, tag="Restart", kw_only=True):
     etag: str | None
     deleted: bool
     versions: tuple[int, ...]
+    archived: int
+    settled: bool
 
 
 class Prepare(Event, frozen=True, tag="Prepare", kw_only=True):
@@ -131,5 +133,101 @@ class ReadQuorum(Event, frozen=True, tag="Read", kw_only=True):
     generation: int
 
 
-TraceEvent = Restart | Prepare | Promise | Accept | Adopt | Refuse | Report | Propose | Claim | Acknowledge | ReadQuorum
+class Look(Event, frozen=True, tag="Look", kw_only=True):
+    """A node that knows the head, chosen at `accepted`, asks what the archive holds; 0 for what others put there."""
+
+    accepted: Ballot
+    generation: int
+    deleted: bool
+    found_present: bool
+    found_generation: int
+    found_etag: str | None
+
+
+class Ship(Event, frozen=True, tag="Ship", kw_only=True):
+    """It sends the head there, to take the place of what it found: a put, or a delete if the head is deleted.
+
+    `condition` is what the archive is asked to check: that the object has `condition_etag`, or that there is none.
+    """
+
+    generation: int
+    deleted: bool
+    etag: str | None
+    found_present: bool
+    found_generation: int
+    condition: Literal["etag_is", "absent", "none"]
+    condition_etag: str | None
+
+
+class Shipped(Event, frozen=True, tag="Shipped", kw_only=True):
+    """The archive answers that it did so."""
+
+    generation: int
+
+
+class Kept(Event, frozen=True, kw_only=True):
+    """What a replica had on record of the archive: the common part of all that change it, or rely on it."""
+
+    was_archived: int
+    was_settled: bool
+
+
+class Confirm(Kept, frozen=True, tag="Confirm", kw_only=True):
+    """A replica puts on record what the archive holds, as it was answered, saw, or was told by another replica."""
+
+    generation: int
+    by: Literal["ship", "look", "told"]
+    is_settled: bool
+
+
+class Settle(Kept, frozen=True, tag="Settle", kw_only=True):
+    """No request of an older generation is alive any more, and the archive still holds this one.
+
+    `waited_ms` is for how long it has been on record when the archive was looked at, `request_life_ms` what that had
+    to be.
+    """
+
+    generation: int
+    waited_ms: int
+    request_life_ms: int
+
+
+class Doubt(Kept, frozen=True, tag="Doubt", kw_only=True):
+    """The archive holds something else than is on record: it has to be shipped again."""
+
+
+class Evict(Kept, frozen=True, tag="Evict", kw_only=True):
+    """The parts of the current version go from this replica's disk."""
+
+    generation: int
+    was_generation: int
+
+
+class Answer(Event, frozen=True, tag="Answer", kw_only=True):
+    """The client of a write-through is answered: its generation, or a newer one, is in the archive."""
+
+    generation: int
+
+
+TraceEvent = (
+    Restart
+    | Prepare
+    | Promise
+    | Accept
+    | Adopt
+    | Refuse
+    | Report
+    | Propose
+    | Claim
+    | Acknowledge
+    | ReadQuorum
+    | Look
+    | Ship
+    | Shipped
+    | Confirm
+    | Settle
+    | Doubt
+    | Evict
+    | Answer
+)
 """Every kind that names a path."""

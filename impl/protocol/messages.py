@@ -67,6 +67,15 @@ class Failure(msgspec.Struct, frozen=True, tag="failure", array_like=True):
     detail: str = ""
 
 
+class Told(msgspec.Struct, frozen=True, array_like=True):
+    """The archive holds this generation of a path, as the sender has on record; nobody answers (spec: Confirm)."""
+
+    path: str
+    generation: int
+    is_settled: bool
+    event: str = ""
+
+
 FAILURE_REASONS = ("disk_full", "io_error", "overloaded", "draining", "not_found")
 
 Request = Prepare | Accept | Read

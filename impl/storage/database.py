@@ -7,22 +7,21 @@ are the last column of their row, on overflow pages that a list or a digest neve
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import apsw
 import msgspec
 
 from impl.errors import AmberioError, ConfigError, DiskFull, InternalError
-from impl.model import AcceptedPage, Ballot, Head, Register, Rows
+from impl.model import AcceptedPage, Ballot, Head, Register, Rows, Unshipped
 from impl.storage.migrate import format_of, migrate
 
-_PUT: Final = "INSERT OR REPLACE INTO registers VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_GET: Final = (
-    "SELECT promised_round, promised_node, accepted_round, accepted_node, head, body FROM registers WHERE path = ?"
-)
-_WITHOUT_BODY: Final = "SELECT path, promised_round, promised_node, accepted_round, accepted_node, head FROM registers "
+_PUT: Final = "INSERT OR REPLACE INTO registers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_STATE: Final = "promised_round, promised_node, accepted_round, accepted_node, archived, is_settled, head"
+_GET: Final = f"SELECT {_STATE}, body FROM registers WHERE path = ?"
+_WITHOUT_BODY: Final = f"SELECT path, {_STATE} FROM registers "
 _ACCEPTED: Final = "SELECT path, slot, accepted_round, accepted_node FROM registers"
 WAL_PAGES_MAX: Final = 8000
 """Pages in the log before SQLite copies them back: 32 MiB, so that this rarely stands in a request's way."""
@@ -33,7 +32,7 @@ SCAN_BYTES_MAX: Final = 8 * 1024 * 1024
 _encode_head = msgspec.msgpack.Encoder().encode
 _decode_head = msgspec.msgpack.Decoder(Head).decode
 
-Row = tuple[str, int, int, str, int, str, bytes | None, bytes | None]
+Row = tuple[str, int, int, str, int, str, bytes | None, bytes | None, int, bool, int | None, int | None]
 
 
 def open_database(
@@ -88,15 +87,31 @@ def as_error(error: apsw.Error) -> AmberioError:
     return InternalError(f"the disk failed: {error}")
 
 
-def row_of(path: str, slot: int, register: Register) -> Row:
-    """A register as a row; the body apart from the head."""
+def row_of(path: str, slot: int, register: Register, is_tiered: bool = False) -> Row:
+    """A register as a row; the body apart from the head. It waits to be shipped if its path goes to the archive."""
     head, (promised, accepted) = register.head, (register.promised, register.accepted)
     body = None
     encoded = None
+    since_ms = size_bytes = None
+    if head is not None and register.waits_for_archive(is_tiered):
+        since_ms, size_bytes = head.updated_at_ms, head.size_bytes
     if head is not None:
         body = head.body
         encoded = _encode_head(head if body is None else without_body(head))
-    return path, slot, promised.round, promised.node, accepted.round, accepted.node, encoded, body
+    return (
+        path,
+        slot,
+        promised.round,
+        promised.node,
+        accepted.round,
+        accepted.node,
+        encoded,
+        body,
+        register.archived,
+        register.is_settled,
+        since_ms,
+        size_bytes,
+    )
 
 
 def without_body(head: Head) -> Head:
@@ -115,6 +130,7 @@ def without_body(head: Head) -> Head:
         head.version,
         head.marker,
         head.older,
+        head.is_imported,
     )
 
 
@@ -160,13 +176,11 @@ def read_events(connection: apsw.Connection) -> Iterator[tuple[int, bytes]]:
 
 def read(connection: apsw.Connection, path: str) -> Register | None:
     """The register of a path, None if there is no row."""
-    for promised_round, promised_node, accepted_round, accepted_node, head, body in connection.execute(_GET, (path,)):
-        decoded = None
-        if head is not None:
-            decoded = _decode_head(head)
-            if body is not None:
-                decoded = msgspec.structs.replace(decoded, body=body)
-        return Register(Ballot(promised_round, promised_node), Ballot(accepted_round, accepted_node), decoded)
+    for *state, body in connection.execute(_GET, (path,)):
+        register = _register(*state)
+        if body is None or register.head is None:
+            return register
+        return msgspec.structs.replace(register, head=msgspec.structs.replace(register.head, body=body))
     return None
 
 
@@ -192,7 +206,7 @@ def scan(connection: apsw.Connection, prefix: str, after: str | None, limit: int
         if register.head is not None and register.head.older and not with_older:
             register = msgspec.structs.replace(register, head=msgspec.structs.replace(register.head, older=()))
         found.append((path, register))
-        size_bytes += len(row[5] or b"")
+        size_bytes += len(row[7] or b"")
         if size_bytes >= SCAN_BYTES_MAX:
             return Rows(found, has_more=True)
     return Rows(found, has_more=len(found) >= limit)
@@ -212,16 +226,73 @@ def accepted_page(connection: apsw.Connection, slots: Collection[int], after: st
     return AcceptedPage(ballots, rows[-1][0] if len(rows) == limit else None)
 
 
+def unshipped(connection: apsw.Connection, after: tuple[int, str], limit: int) -> list[Unshipped]:
+    """The next registers that wait to be shipped, those written longest ago first; `after` is a time and a path."""
+    rows = connection.execute(
+        "SELECT unshipped_since_ms, path, slot, unshipped_bytes FROM registers INDEXED BY unshipped "
+        "WHERE unshipped_since_ms IS NOT NULL AND (unshipped_since_ms, path) > (?, ?) "
+        "ORDER BY unshipped_since_ms, path LIMIT ?",
+        (*after, limit),
+    )
+    return [Unshipped(*row) for row in rows]
+
+
+def unshipped_total(connection: apsw.Connection) -> tuple[int, int]:
+    """How many registers wait to be shipped, and their bytes."""
+    for count, size_bytes in connection.execute(
+        "SELECT COUNT(*), TOTAL(unshipped_bytes) FROM registers INDEXED BY unshipped "
+        "WHERE unshipped_since_ms IS NOT NULL"
+    ):
+        return int(count), int(size_bytes)
+    return 0, 0
+
+
+def unsettled(connection: apsw.Connection, after: str, limit: int) -> list[tuple[str, int]]:
+    """The next paths, with what is archived of them, whose archived generation is not settled."""
+    rows = connection.execute(
+        "SELECT path, archived FROM registers INDEXED BY unsettled "
+        "WHERE archived > 0 AND is_settled = 0 AND path > ? ORDER BY path LIMIT ?",
+        (after, limit),
+    )
+    return [(path, archived) for path, archived in rows]
+
+
+def imported_part(connection: apsw.Connection, path: str, etag: str, part: int) -> str | None:
+    """The digest of a piece of an imported body that was read before."""
+    row = connection.execute(
+        "SELECT digest FROM imported WHERE path = ? AND etag = ? AND part = ?", (path, etag, part)
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def keep_imported_part(connection: apsw.Connection, path: str, etag: str, part: int, digest: str) -> None:
+    """Remember it."""
+    connection.execute("INSERT OR REPLACE INTO imported VALUES (?, ?, ?, ?)", (path, etag, part, digest))
+
+
 def of_slot(connection: apsw.Connection, slot: int) -> Iterator[tuple[str, Register]]:
     """Registers of one slot, without bodies, by their paths' bytes."""
     for row in connection.execute(f"{_WITHOUT_BODY} WHERE slot = ? ORDER BY path", (slot,)):
         yield _unbodied(row)
 
 
-def _unbodied(row: tuple[str, int, str, int, str, bytes | None]) -> tuple[str, Register]:
-    path, promised_round, promised_node, accepted_round, accepted_node, head = row
-    decoded = None if head is None else _decode_head(head)
-    return path, Register(Ballot(promised_round, promised_node), Ballot(accepted_round, accepted_node), decoded)
+def _unbodied(row: Sequence[Any]) -> tuple[str, Register]:
+    path, *state = row
+    return path, _register(*state)
+
+
+def _register(
+    promised_round: int,
+    promised_node: str,
+    accepted_round: int,
+    accepted_node: str,
+    archived: int,
+    is_settled: int,
+    head: bytes | None,
+) -> Register:
+    """A register from the columns of _STATE."""
+    promised, accepted = Ballot(promised_round, promised_node), Ballot(accepted_round, accepted_node)
+    return Register(promised, accepted, None if head is None else _decode_head(head), archived, bool(is_settled))
 
 
 def _beyond(prefix: str) -> bytes | None:

@@ -34,14 +34,13 @@ CREATE TABLE registers (
 CREATE TABLE events (number INTEGER PRIMARY KEY, events BLOB NOT NULL); -- number: that of the group's last event
 """
 _TIERING: Final = """
-CREATE TABLE shipping (
-    path TEXT PRIMARY KEY, slot INTEGER NOT NULL, generation INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
-    since_ms INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE archived (
-    path TEXT PRIMARY KEY, slot INTEGER NOT NULL, generation INTEGER NOT NULL, etag TEXT, target TEXT NOT NULL,
-    size_bytes INTEGER NOT NULL, is_settled INTEGER NOT NULL, at_ms INTEGER NOT NULL
-) WITHOUT ROWID;
+ALTER TABLE registers ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE registers ADD COLUMN is_settled INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE registers ADD COLUMN unshipped_since_ms INTEGER; -- NULL: there is nothing to ship
+ALTER TABLE registers ADD COLUMN unshipped_bytes INTEGER;
+CREATE INDEX unshipped ON registers (unshipped_since_ms, path, slot, unshipped_bytes)
+    WHERE unshipped_since_ms IS NOT NULL;
+CREATE INDEX unsettled ON registers (path, archived) WHERE archived > 0 AND is_settled = 0;
 CREATE TABLE imported (
     path TEXT NOT NULL, etag TEXT NOT NULL, part INTEGER NOT NULL, digest TEXT NOT NULL,
     PRIMARY KEY (path, etag, part)

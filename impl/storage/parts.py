@@ -6,7 +6,7 @@ Blocking work runs on a few threads of its own, so that no request makes the eve
 import asyncio
 import errno
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -50,6 +50,10 @@ class PartStore(Collector):
         """The part's bytes, checked against its digest. Raises NeverWritten, or BadBytes for one that has rotted."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._get, slot, digest)
 
+    async def missing(self, slot: int, digests: Collection[str]) -> list[str]:
+        """Those of these parts that are not here. Raises InternalError if the disk fails."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._missing, slot, digests)
+
     async def close(self) -> None:
         """Finish what is under way."""
         await asyncio.to_thread(self._threads.shutdown)
@@ -76,6 +80,13 @@ class PartStore(Collector):
         self._stored += 1
         self._stored_bytes += size_bytes
         return False
+
+    def _missing(self, slot: int, digests: Collection[str]) -> list[str]:
+        directory = self._layout.parts(slot)
+        try:
+            return [digest for digest in digests if self._disk.size_bytes(directory / digest) is None]
+        except OSError as error:
+            raise InternalError(f"the disk failed on the parts of slot {slot}: {error.strerror}") from error
 
     def _get(self, slot: int, digest: str) -> bytes:
         file = self._layout.parts(slot) / digest

@@ -21,10 +21,11 @@ import structlog
 import xxhash
 
 from impl.errors import AmberioError, ConfigError, InternalError, Overloaded
-from impl.model import VIRGIN, AcceptedPage, Head, Register, Rows, head_digest
+from impl.model import VIRGIN, AcceptedPage, Head, Register, Rows, Unshipped, head_digest
 from impl.protocol.acceptor import Step
 from impl.protocol.rules import HONEST, Rules
 from impl.storage import database
+from impl.storage.backlog import Backlog
 from impl.storage.cache import Cache
 from impl.storage.digests import SlotDigests
 from impl.storage.metrics import StoreMetrics
@@ -86,10 +87,12 @@ class RegisterStore:
         vfs: str | None = None,
         log_pages_max: int | None = None,
         may_migrate: bool = True,
+        is_tiered: Callable[[str], bool] = lambda _: False,
     ) -> None:
         """Open the database; raises ConfigError, DiskFull. Call `begin`, then `start`, before anything else.
 
-        `vfs` and `log_pages_max` are the disk's (impl/doors.py); `may_migrate` allows data of an older format.
+        `vfs` and `log_pages_max` are the disk's (impl/doors.py); `may_migrate` allows data of an older format,
+        `is_tiered` says which paths go to the archive.
         """
         self._file = file
         is_fsynced = not rules.skip_fsync
@@ -104,6 +107,8 @@ class RegisterStore:
         self.metrics = StoreMetrics(self)
         self.failed = asyncio.Event()
         self.digests = SlotDigests()
+        self.backlog = Backlog(is_tiered)
+        self._is_tiered = is_tiered
         self._cache = Cache(cache_bytes)
         self._in_flight: dict[str, _Flight] = {}
         self._cold: dict[str, list[Found]] = {}
@@ -156,9 +161,10 @@ class RegisterStore:
         self._loop = loop
         try:
             self.digests.load(database.accepted(self._connection))
+            self.backlog.load(*database.unshipped_total(self._connection))
         except apsw.Error as error:
             raise database.as_error(error) from error
-        self._writer = Writer(self._connection, self._rules, self._log_pages_max)
+        self._writer = Writer(self._connection, self._rules, self._log_pages_max, self._is_tiered)
         self._reader = Reader(self._file, None if self._vfs is None else self._connection)
 
     def prune_events(self, number: int) -> None:
@@ -319,6 +325,7 @@ class RegisterStore:
                 event_id = self._tracer.emit(step.event)
             if step.taken:
                 self.digests.change(job.path, job.slot, job.found.accepted, step.register.accepted)
+                self.backlog.change(job.path, job.found, step.register)
             if step.taken and not self._rules.cache_not_updated:
                 self._cache.put(job.path, step.register)
             self._landed(job, step.register)
@@ -386,7 +393,7 @@ class RegisterStore:
         if known is None or path in known:
             return register
         known.add(path)
-        return Register(register.accepted, register.accepted, register.head)
+        return msgspec.structs.replace(register, promised=register.accepted)
 
     async def scan(self, prefix: str, after: str | None, limit: int, with_older: bool = False) -> Rows:
         """Registers without bodies, of paths that start with `prefix` and follow `after`, by the paths' bytes."""
@@ -395,6 +402,22 @@ class RegisterStore:
     async def accepted_page(self, slots: Collection[int], after: str | None, limit: int) -> AcceptedPage:
         """What is accepted in these slots, of the next `limit` registers after a path; by the paths' bytes."""
         return await self._ask_reader(lambda connection: database.accepted_page(connection, slots, after, limit))
+
+    async def unshipped(self, after: tuple[int, str], limit: int) -> list[Unshipped]:
+        """The next registers that wait to be shipped, those written longest ago first; `after` is a time and a path."""
+        return await self._ask_reader(lambda connection: database.unshipped(connection, after, limit))
+
+    async def unsettled(self, after: str, limit: int) -> list[tuple[str, int]]:
+        """The next paths, with what is archived of them, whose archived generation is not settled."""
+        return await self._ask_reader(lambda connection: database.unsettled(connection, after, limit))
+
+    async def imported_part(self, path: str, etag: str, part: int) -> str | None:
+        """The digest of a piece of an imported body that was read before."""
+        return await self._ask_reader(lambda connection: database.imported_part(connection, path, etag, part))
+
+    async def keep_imported_part(self, path: str, etag: str, part: int, digest: str) -> None:
+        """Remember the digest of a piece of an imported body."""
+        await self._ask_writer(lambda connection: database.keep_imported_part(connection, path, etag, part, digest))
 
     async def slotlets(self, slot: int, prefix_len: int) -> list[Slotlet]:
         """Digests of a slot's heads, by the first `prefix_len` hex digits of xxh3_64 of their paths; in order."""
@@ -414,6 +437,12 @@ class RegisterStore:
     async def _ask_reader(self, query: Callable[[apsw.Connection], Answer]) -> Answer:
         try:
             return await self._reader.ask(self._loop, query)
+        except apsw.Error as error:
+            raise database.as_error(error) from error
+
+    async def _ask_writer(self, change: Callable[[apsw.Connection], None]) -> None:
+        try:
+            await self._writer.change(self._loop, change)
         except apsw.Error as error:
             raise database.as_error(error) from error
 

@@ -49,10 +49,15 @@ class Writer:
     """Commits groups of steps, each with one fsync; copies the log back when that is long, between commits."""
 
     def __init__(
-        self, connection: apsw.Connection, rules: Rules = HONEST, log_pages_max: int = database.WAL_PAGES_MAX
+        self,
+        connection: apsw.Connection,
+        rules: Rules = HONEST,
+        log_pages_max: int = database.WAL_PAGES_MAX,
+        is_tiered: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._connection = connection
         self._rules = rules
+        self._is_tiered = is_tiered
         self._log_pages = 0
         self._log_pages_max = log_pages_max
         connection.set_wal_hook(self._log_grew)
@@ -68,6 +73,10 @@ class Writer:
     def reserve(self, loop: asyncio.AbstractEventLoop, count: int) -> asyncio.Future[int]:
         """Done with the first of `count` ballot rounds that nobody was ever given, durably."""
         return loop.run_in_executor(self._thread, self._reserve, count)
+
+    def change(self, loop: asyncio.AbstractEventLoop, write: Callable[[apsw.Connection], None]) -> asyncio.Future[None]:
+        """Do `write` in a transaction of its own, durably; fails with apsw.Error."""
+        return loop.run_in_executor(self._thread, self._change, write)
 
     @property
     def is_log_long(self) -> bool:
@@ -93,9 +102,14 @@ class Writer:
         newest = {job.path: job for job in in_order if job.step.taken}
         if not newest:
             return 0.0
-        rows = [database.row_of(job.path, job.slot, job.step.register) for job in newest.values()]
+        rows = [
+            database.row_of(job.path, job.slot, job.step.register, self._is_tiered(job.path)) for job in newest.values()
+        ]
         events = [(job.number, job.encoded) for job in group if job.number]
         return database.commit(self._connection, lambda: database.write(self._connection, rows, events, prune))
+
+    def _change(self, write: Callable[[apsw.Connection], None]) -> None:
+        database.commit(self._connection, lambda: write(self._connection))
 
     def _reserve(self, count: int) -> int:
         first = database.get_number(self._connection, "rounds") + 1

@@ -159,6 +159,10 @@ class S3Api:
         headers = (*ids, *answer.headers, *await self._cross_origin.headers(request))
         return Answer(answer.status, headers, answer.body, answer.length)
 
+    async def adopt_bucket(self, name: str) -> None:
+        """Have a bucket of this name, as objects were imported into it."""
+        await self._buckets.adopt(name)
+
     def refusal_at_the_edge(self, request: Request, error: AmberioError) -> Answer:
         """What the connection layer refuses, in the form of the API that was asked."""
         is_of_others = not request.path.startswith("/") or request.path.startswith(OTHERS)

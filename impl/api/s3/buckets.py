@@ -22,6 +22,7 @@ from impl.api.s3.errors import (
     NoSuchBucket,
     NotImplementedByS3,
 )
+from impl.api.s3.names import check_bucket_name
 from impl.api.s3.tags import BUCKET_TAGS_MAX, check_tags
 from impl.doors import Clock
 from impl.model import Stored
@@ -83,6 +84,26 @@ class Buckets:
         if written.outcome == "refused":
             raise await self._there_already(name, owner)
         return Answer(200, (("Location", f"/{name}"),))
+
+    async def adopt(self, name: str) -> None:
+        """Have a bucket for objects that were imported, if its name can be one. It is nobody's, so root's only."""
+        try:
+            if check_bucket_name(name) in RESERVED:
+                return
+        except InvalidBucketName:
+            return
+        now_ms = self._clock.now_ms()
+        creation_id = f"{now_ms:x}-import"
+        bucket = Bucket(name, now_ms, "", self._region, creation_id=creation_id)
+        body = registers.body(bucket)
+        await self._node.write(
+            registers.path_of(name),
+            Stored(body, (), len(body), creation_id),
+            condition=_ABSENT,
+            write_id=None,
+            content_type="",
+            attributes=registers.attributes(bucket),
+        )
 
     async def _there_already(self, name: str, owner: str) -> Exception:
         there = await self.require(name)

@@ -303,14 +303,18 @@ class Objects:
         return xml_answer(xml.copied_object(shapes.Copied(modified_ms, written.etag or "", checksum)), about)
 
     async def _stored_copy(self, call: Call, source_path: str, head: Head) -> tuple[Stored, Checksum | None]:
-        """The source's body where the copy lives: the same parts if that is the same slot, else read and stored."""
+        """The source's body where the copy lives: the same parts if that is the same slot, else read and stored.
+
+        With an archive they may be on no disk any more, and nobody could say of the copy's where to find them.
+        """
         etag = head.etag or ""
         checksum = metadata.checksum_in(head.attributes)
         is_whole = "-" not in etag
         rides = head.size_bytes == 0 or (head.body is not None and not versions.is_versioned(call.found))
         if is_whole and rides:
             return Stored(head.body or b"", (), head.size_bytes, etag), checksum
-        if is_whole and head.parts and self._node.locate(source_path)[0] == self._node.locate(call.path)[0]:
+        is_same_slot = self._node.locate(source_path)[0] == self._node.locate(call.path)[0]
+        if is_whole and head.parts and is_same_slot and self._node.lag() is None:
             return Stored(None, head.parts, head.size_bytes, etag), checksum
         body = self.reading(source_path, head, (0, head.size_bytes), checksum.algorithm if checksum else None)
         return await self.stored(call, body), body.checksum

@@ -72,6 +72,9 @@ class NodeDouble:
         self.break_after: int | None = None
         self.ends_early = False
 
+    def lag(self) -> None:
+        return None
+
     def not_ready(self) -> str | None:
         return self.reason
 

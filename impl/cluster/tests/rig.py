@@ -12,7 +12,7 @@ from impl.cluster.wire import Hello
 from impl.doors import Network, RealClock, RealNetwork, RealRandom
 from impl.errors import AmberioError, NeverWritten, Unauthorised
 from impl.model import NO_BALLOT, AcceptedPage, Rows
-from impl.protocol.messages import Failure, Read, Reply, Request, State
+from impl.protocol.messages import Failure, Read, Reply, Request, State, Told
 
 CLUSTER = "c0ffee"
 SECRET = Secret("0123456789abcdef")
@@ -26,6 +26,7 @@ class RegistersDouble:
         self.asked: list[str] = []
         self.held: list[Callable[[], None]] = []
         self.rows = Rows([], False)
+        self.told_of: list[Told] = []
 
     def handle(self, request: Request, respond: Callable[[Reply], None]) -> None:
         self.asked.append(request.path)
@@ -49,6 +50,9 @@ class RegistersDouble:
 
     async def accepted_page(self, slots: Collection[int], after: str | None, limit: int) -> AcceptedPage:
         return AcceptedPage([], None)
+
+    def told(self, told: Told) -> None:
+        self.told_of.append(told)
 
     def failure(self, error: AmberioError) -> Failure:
         return Failure("not_found" if isinstance(error, NeverWritten) else "io_error", str(error))

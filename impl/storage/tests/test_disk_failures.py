@@ -233,7 +233,9 @@ def test_a_power_cut_right_after_the_acknowledgement_would_take_nothing(
 
 def test_a_damaged_table_of_events_is_refused_at_the_start(tmp_path: Path) -> None:
     file = tmp_path / "registers.db"
-    database.open_database(file).execute("PRAGMA writable_schema=1; UPDATE sqlite_schema SET rootpage = 2").close()
+    database.open_database(file).execute(
+        "PRAGMA writable_schema=1; UPDATE sqlite_schema SET rootpage = 2 WHERE name = 'events'"
+    ).close()
     with pytest.raises(ConfigError, match=r"registers\.db: is damaged"):
         RegisterStore(file, CACHE_BYTES).durable_events()
 

@@ -10,9 +10,10 @@ from typing import Any, Final, Literal, TypeVar
 
 import structlog
 
+from impl.api.archive import ArchiveApi
 from impl.api.http.body import BodyStream
 from impl.api.http.exchange import Answer, Operation, Request, answer_to
-from impl.api.http.routes import HotRoutes
+from impl.api.http.routes import HotRoutes, Route
 from impl.api.native import NativeApi
 from impl.api.s3.api import S3Api
 from impl.archive.bucket import Bucket
@@ -116,6 +117,7 @@ class _Incarnation:
         self.running: Running | None = None
         self.api: NativeApi | None = None
         self.routes: Callable[[Request], Operation | None]
+        self.all_routes: tuple[Route, ...] = ()
         self.is_draining = False
         self.serving: dict[int, asyncio.Task[None]] = {}
         self.asked: dict[int, asyncio.Future[Answered]] = {}
@@ -184,7 +186,9 @@ class SimNode:
         rules = broken(self._settings.mutants)
         now.api = NativeApi(running.node, rules)
         s3 = S3Api(running.node, self._settings.s3, None, self.clock, rules)
-        now.routes = HotRoutes((*now.api.routes(), *s3.routes()))
+        of_archive = ArchiveApi(running.node, running.tiering).routes() if running.tiering is not None else ()
+        now.all_routes = (*now.api.routes(), *of_archive, *s3.routes())
+        now.routes = HotRoutes(now.all_routes)
         self._network.listen(self.name, running.rpc, now.context)
         self._loop.create_task(self._watch(now, running), context=now.context)
 
@@ -330,8 +334,7 @@ class SimNode:
     def _operation(self, now: _Incarnation, request: Request) -> Operation:
         found = now.routes(request)
         if found is None:
-            assert now.api is not None
-            for route in now.api.routes():
+            for route in now.all_routes:
                 if route.pattern == request.path and request.method in route.operations:
                     return route.operations[request.method]
             raise AssertionError(f"no route for {request.method} {request.path}")
