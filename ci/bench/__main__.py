@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-BENCHMARKS = ("checker", "server", "memory", "simulator", "guided", "shrinking", "second_read", "healing")
+BENCHMARKS = ("checker", "server", "memory", "simulator", "guided", "shrinking", "second_read", "healing", "archive")
 
 
 def main(names: list[str]) -> int:
