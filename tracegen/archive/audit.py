@@ -22,7 +22,9 @@ from tracegen.workload.client import Shared
 
 SHIPPED_S: Final = 60.0
 """An archive that was away is asked again within half a minute: the longest pause of its circuit."""
-LOOK_AGAIN_S: Final = 0.1
+LIVES: Final = 4
+"""How many of a request's longest lives nodes have to look again at what they shipped."""
+LOOK_AGAIN_S: Final = 0.2
 ASK_S: Final = 5.0
 LINES_MAX: Final = 20
 STATE: Final = "/_/api/v1/archive"
@@ -59,8 +61,7 @@ async def audit(shared: Shared, scenario: Scenario, operations: Sequence[Operati
     shape = scenario.archive
     try:
         problems = await _await_shipped(shared, archive)
-        current = await _read_everything(shared, scenario.key_prefix)
-        problems += compare(current, await archive.contents(), shape, Keys(KEY_PREFIX, scenario.key_prefix))
+        problems += await _compare(shared, archive, scenario)
     except _NoAnswer as error:
         problems = [f"the archive cannot be audited: {error}"]
     zero_s = asyncio.get_running_loop().time() - shared.recorder.clock.now_us() / 1e6
@@ -69,6 +70,19 @@ async def audit(shared: Shared, scenario: Scenario, operations: Sequence[Operati
     if len(problems) > LINES_MAX:
         problems = [*problems[:LINES_MAX], f"... and {len(problems) - LINES_MAX} more of the archive"]
     return problems
+
+
+async def _compare(shared: Shared, archive: ArchiveBehind, scenario: Scenario) -> list[str]:
+    """The differences that stay: nodes notice what a late write put back, when no request can be alive any more."""
+    clock = asyncio.get_running_loop().time
+    end_s = clock() + LIVES * scenario.archive.request_life_s
+    keys = Keys(KEY_PREFIX, scenario.key_prefix)
+    while True:
+        current = await _read_everything(shared, scenario.key_prefix)
+        differences = compare(current, await archive.contents(), scenario.archive, keys)
+        if not differences or clock() > end_s:
+            return differences
+        await asyncio.sleep(LOOK_AGAIN_S)
 
 
 async def _await_shipped(shared: Shared, archive: ArchiveBehind) -> list[str]:

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from tracegen.archive.face import Change, Held
@@ -80,25 +81,32 @@ class Past:
             self._of[change.key.removeprefix(prefix)].append(change)
 
     def steps_back(self) -> list[str]:
-        """A line for each object that was replaced by an older one, or came back after it was gone."""
+        """A line for each object that was replaced by an older one.
+
+        One that is gone may come back for a while: no condition tells a late write that there was something newer. That
+        it does not stay is for the last look to say.
+        """
         lines = []
         for path, changes in sorted(self._of.items()):
-            newest = 0
-            for change in changes:
-                generation = change.generation
-                if generation is not None and generation < newest:
-                    lines.append(f"the archive went back: {path} was at generation {newest}, and then at {generation}")
-                newest = max(newest, generation or 0)
+            for before, after in pairwise(changes):
+                if before.is_there and after.is_there and (after.generation or 0) < (before.generation or 0):
+                    lines.append(
+                        f"the archive went back: {path} was at generation {before.generation}, "
+                        f"and then at {after.generation}"
+                    )
         return lines
 
     def newest(self, path: str, at_us: int) -> int:
         """The highest generation that the archive ever had of it until then."""
         return max((change.generation or 0 for change in self._until(path, at_us)), default=0)
 
-    def held(self, path: str, at_us: int) -> int | None:
-        """The generation that the archive had of it then; None if it was not there."""
-        until = self._until(path, at_us)
-        return until[-1].generation if until and until[-1].is_there else None
+    def kept(self, path: str, from_us: int, to_us: int) -> int:
+        """The newest generation that it held of all that time; 0 if it held none of it at some moment."""
+        before = self._until(path, from_us - 2 * AT_ONCE_US)
+        seen = [*before[-1:], *self._until(path, to_us)[len(before) :]]
+        if not before or not all(change.is_there for change in seen):
+            return 0
+        return max(change.generation or 0 for change in seen)
 
     def _until(self, path: str, at_us: int) -> Sequence[Change]:
         changes = self._of.get(path, [])
@@ -108,7 +116,8 @@ class Past:
 def told_too_early(operations: Sequence[Operation], past: Past, shape: ArchiveShape) -> list[str]:
     """A line for each write in mode write_through that a client was told of before the archive had it, or lost it.
 
-    A write may be overtaken by a deletion that is under way at the same time: then it need never have been there.
+    A write may be overtaken by a deletion that is under way at the same time: then it need never have been there. And
+    what a deletion has deleted may be back for a while, as a late write arrived.
     """
     deleted: defaultdict[str, list[int]] = defaultdict(list)
     for operation in operations:
@@ -128,7 +137,7 @@ def told_too_early(operations: Sequence[Operation], past: Past, shape: ArchiveSh
             if newest < generation and not any(end_us >= operation.invoke_us for end_us in deleted[path]):
                 lines.append(f"{told} at generation {generation}, and the archive had only had {newest}")
         elif operation.kind in DELETES and operation.of_version is None and operation.deleted:
-            held = past.held(path, at_us)
-            if held is not None and held < generation:
-                lines.append(f"{told} deleted as generation {generation}, and the archive held {held}")
+            held = past.kept(path, operation.invoke_us, at_us)
+            if 0 < held < generation:
+                lines.append(f"{told} deleted as generation {generation}, and the archive still held {held}")
     return lines
