@@ -4,7 +4,7 @@ The rules are those that anybody may expect who knows only the modes: nothing he
 """
 
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +16,7 @@ from tracegen.history import Operation
 
 AT_ONCE_US: Final = 10
 """Times this close may be the same one: they are whole microseconds in the history."""
+FOREVER_US: Final = 1 << 62
 DELETES: Final = ("delete", "mark")
 
 
@@ -119,11 +120,14 @@ def told_too_early(operations: Sequence[Operation], past: Past, shape: ArchiveSh
     A write may be overtaken by a deletion that is under way at the same time: then it need never have been there. And
     what a deletion has deleted may be back for a while, as a late write arrived.
     """
-    deleted: defaultdict[str, list[int]] = defaultdict(list)
+    deleted: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    made: Counter[tuple[str, int | None]] = Counter()
     for operation in operations:
         if operation.kind in DELETES and operation.outcome != "failed":
+            made[operation.path, operation.generation] += 1
             # one without an answer may happen at any time
-            deleted[operation.path].append(1 << 62 if operation.return_us is None else operation.return_us)
+            over_us = FOREVER_US if operation.return_us is None else operation.return_us
+            deleted[operation.path].append((operation.invoke_us, over_us))
     lines = []
     for operation in operations:
         if operation.outcome != "ok" or operation.return_us is None or operation.generation is None:
@@ -134,9 +138,12 @@ def told_too_early(operations: Sequence[Operation], past: Past, shape: ArchiveSh
         told = f"{operation.client}/{operation.op} was told at {at_us / 1e6:.3f} s that {path} is"
         if operation.kind in ("put", "copy"):
             newest = past.newest(path, at_us)
-            if newest < generation and not any(end_us >= operation.invoke_us for end_us in deleted[path]):
+            is_overtaken = any(began <= at_us and over >= operation.invoke_us for began, over in deleted[path])
+            if newest < generation and not is_overtaken:
                 lines.append(f"{told} at generation {generation}, and the archive had only had {newest}")
         elif operation.kind in DELETES and operation.of_version is None and operation.deleted:
+            if made[path, None] or made[path, generation] > 1:
+                continue  # perhaps it found the path deleted, and wrote nothing
             held = past.kept(path, operation.invoke_us, at_us)
             if 0 < held < generation:
                 lines.append(f"{told} deleted as generation {generation}, and the archive still held {held}")

@@ -102,6 +102,7 @@ def test_a_write_that_a_deletion_overtakes_need_never_have_been_in_the_archive()
     assert early([put, op("delete", 1.2, 1.8, 4)]) == []
     assert early([put, op("delete", 0.1, None, 4)]) == []  # it may happen at any time
     assert early([put, op("delete", 0.1, 0.9, 2)]) != []
+    assert early([put, op("delete", 2.1, 2.9, 4)]) != []
 
 
 def test_a_deletion_of_which_a_client_is_told_has_left_nothing_older_in_the_archive() -> None:
@@ -114,3 +115,5 @@ def test_a_deletion_of_which_a_client_is_told_has_left_nothing_older_in_the_arch
     (line,) = early([deletion], (0.5, "run/k", 3), (2.5, "run/k", None))
     assert line == "n1-0/1 was told at 2.000 s that run/k is deleted as generation 4, and the archive still held 3"
     assert early([deletion], (0.5, "run/k", 2), (1.5, "run/k", 3))
+    # of two that are told of the same generation, one wrote nothing
+    assert early([deletion, op("delete", 1, 2.7, 4)], (0.5, "run/k", 3), (2.5, "run/k", None)) == []
