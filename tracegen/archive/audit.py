@@ -20,10 +20,9 @@ from tracegen.history import Operation
 from tracegen.scenario import Scenario
 from tracegen.workload.client import Shared
 
-SHIPPED_S: Final = 60.0
-"""An archive that was away is asked again within half a minute: the longest pause of its circuit."""
-LIVES: Final = 4
-"""How many of a request's longest lives nodes have to look again at what they shipped."""
+SETTLED_S: Final = 60.0
+"""An archive that was away is asked again within half a minute; what a node left to another, and that did not ship, it
+looks at itself a while later; and then again, after a request's longest life."""
 LOOK_AGAIN_S: Final = 0.2
 ASK_S: Final = 5.0
 LINES_MAX: Final = 20
@@ -33,9 +32,6 @@ BLOBS: Final = "/_/api/v1/blobs"
 
 class _State(msgspec.Struct):
     pending: int
-    pending_bytes: int = 0
-    oldest_s: float | None = None
-    circuit: str = ""
 
 
 class _Item(msgspec.Struct):
@@ -60,8 +56,7 @@ async def audit(shared: Shared, scenario: Scenario, operations: Sequence[Operati
         return []
     shape = scenario.archive
     try:
-        problems = await _await_shipped(shared, archive)
-        problems += await _compare(shared, archive, scenario)
+        problems = await _settle(shared, archive, scenario)
     except _NoAnswer as error:
         problems = [f"the archive cannot be audited: {error}"]
     zero_s = asyncio.get_running_loop().time() - shared.recorder.clock.now_us() / 1e6
@@ -72,37 +67,31 @@ async def audit(shared: Shared, scenario: Scenario, operations: Sequence[Operati
     return problems
 
 
-async def _compare(shared: Shared, archive: ArchiveBehind, scenario: Scenario) -> list[str]:
-    """The differences that stay: nodes notice what a late write put back, when no request can be alive any more."""
+async def _settle(shared: Shared, archive: ArchiveBehind, scenario: Scenario) -> list[str]:
+    """Wait until nothing is left to ship, nor held back on its way, and nothing differs; what does after a while.
+
+    It may differ for a time when nodes say that all is shipped: they notice what a late write put back at another look,
+    when no request can be alive any more.
+    """
     clock = asyncio.get_running_loop().time
-    end_s = clock() + LIVES * scenario.archive.request_life_s
+    end_s = clock() + SETTLED_S
     keys = Keys(KEY_PREFIX, scenario.key_prefix)
     while True:
-        current = await _read_everything(shared, scenario.key_prefix)
-        differences = compare(current, await archive.contents(), scenario.archive, keys)
-        if not differences or clock() > end_s:
-            return differences
-        await asyncio.sleep(LOOK_AGAIN_S)
-
-
-async def _await_shipped(shared: Shared, archive: ArchiveBehind) -> list[str]:
-    """Wait until no node has anything left to ship, and nothing is held back on its way; what is left after a while."""
-    clock = asyncio.get_running_loop().time
-    end_s = clock() + SHIPPED_S
-    while True:
-        states = {node: await _state(shared, node) for node in shared.cluster.nodes}
-        left = [
-            f"{node} has {state.pending} objects left to ship, its circuit is {state.circuit or 'unknown'}"
-            for node, state in states.items()
-            if state.pending
-        ]
-        if archive.late:
-            left.append(f"{archive.late} requests are still held back")
-        if not left:
+        wrong = await _unshipped(shared, archive)
+        if not wrong:
+            current = await _read_everything(shared, scenario.key_prefix)
+            wrong = compare(current, await archive.contents(), scenario.archive, keys)
+        if not wrong:
             return []
         if clock() > end_s:
-            return [f"{line}, {SHIPPED_S:g} s after all faults are healed" for line in left]
+            return [f"{line}, {SETTLED_S:g} s after all faults are healed" for line in wrong]
         await asyncio.sleep(LOOK_AGAIN_S)
+
+
+async def _unshipped(shared: Shared, archive: ArchiveBehind) -> list[str]:
+    states = {node: await _state(shared, node) for node in shared.cluster.nodes}
+    left = [f"{node} has {state.pending} objects left to ship" for node, state in states.items() if state.pending]
+    return [*left, f"{archive.late} requests are held back"] if archive.late else left
 
 
 async def _state(shared: Shared, node: str) -> _State:
@@ -139,7 +128,7 @@ async def _current(connection: Connection, node: str, item: _Item) -> Current:
 async def _ask(connection: Connection, node: str, target: str) -> Answer:
     """GET it until it is answered with 200; raises _NoAnswer."""
     clock = asyncio.get_running_loop().time
-    end_s = clock() + SHIPPED_S
+    end_s = clock() + SETTLED_S
     while True:
         try:
             answer = await connection.request("GET", target, (), None, ASK_S)

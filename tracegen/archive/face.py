@@ -63,13 +63,17 @@ class Held(msgspec.Struct, frozen=True):
 class Change(msgspec.Struct, frozen=True):
     """A line of archive.ndjson: an object was made or replaced, or is gone, in the order in which that happened.
 
-    `at_s` is by the clock of the run's event loop.
+    `at_s` is by the clock of the run's event loop. The same bytes have the same etag, whoever wrote them; none: gone.
     """
 
     at_s: float
     key: str
     generation: int | None
-    is_there: bool
+    etag: str | None
+
+    @property
+    def is_there(self) -> bool:
+        return self.etag is not None
 
 
 class ArchiveBehind(Protocol):

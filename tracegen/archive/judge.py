@@ -5,7 +5,7 @@ The rules are those that anybody may expect who knows only the modes: nothing he
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -82,19 +82,14 @@ class Past:
             self._of[change.key.removeprefix(prefix)].append(change)
 
     def steps_back(self) -> list[str]:
-        """A line for each object that was replaced by an older one.
+        """A line for each object that was replaced by an older one, against any condition that its writer could make.
 
-        One that is gone may come back for a while: no condition tells a late write that there was something newer. That
-        it does not stay is for the last look to say.
+        Two things no condition of S3's tells a late write: that there was something newer which is gone, and that what
+        is there only has the bytes of what was there before. That these do not stay is for the last look to say.
         """
         lines = []
         for path, changes in sorted(self._of.items()):
-            for before, after in pairwise(changes):
-                if before.is_there and after.is_there and (after.generation or 0) < (before.generation or 0):
-                    lines.append(
-                        f"the archive went back: {path} was at generation {before.generation}, "
-                        f"and then at {after.generation}"
-                    )
+            lines += [f"the archive went back: {path} {told}" for told in _steps_back(changes)]
         return lines
 
     def newest(self, path: str, at_us: int) -> int:
@@ -112,6 +107,16 @@ class Past:
     def _until(self, path: str, at_us: int) -> Sequence[Change]:
         changes = self._of.get(path, [])
         return changes[: bisect_right(changes, self._zero_s + (at_us + AT_ONCE_US) / 1e6, key=lambda each: each.at_s)]
+
+
+def _steps_back(changes: Sequence[Change]) -> Iterator[str]:
+    seen: set[tuple[int, str | None]] = set()  # generations, with the etags of their bytes
+    for before, after in pairwise(changes):
+        was, now = before.generation or 0, after.generation or 0
+        seen.add((was, before.etag))
+        is_older = before.is_there and after.is_there and now < was
+        if is_older and not any(earlier < now and etag == before.etag for earlier, etag in seen):
+            yield f"was at generation {was}, and then at {now}"
 
 
 def told_too_early(operations: Sequence[Operation], past: Past, shape: ArchiveShape) -> list[str]:

@@ -84,7 +84,8 @@ class Archive:
     def _tell(self, key: str, found: Any) -> None:
         told = "" if found is None else str(found.metadata.get(f"x-amz-meta-{GENERATION}", ""))
         # the clock is the machine's, and so the harness's
-        change = Change(time.monotonic(), key, int(told) if told.isdigit() else None, found is not None)
+        etag = None if found is None else str(found.etag).strip('"')
+        change = Change(time.monotonic(), key, int(told) if told.isdigit() else None, etag)
         self._log.write(msgspec.json.encode(change) + b"\n")
 
 

@@ -48,7 +48,10 @@ def test_each_difference_is_told(current: dict[str, Current], held: dict[str, He
 
 def past(*changes: tuple[float, str, int | None]) -> Past:
     """Seconds of the run, path, and generation; none: it is gone."""
-    told = (Change(100.0 + at_s, KEYS.prefix + path, number, number is not None) for at_s, path, number in changes)
+    told = (
+        Change(100.0 + at_s, KEYS.prefix + path, number, f"e{number}" if number else None)
+        for at_s, path, number in changes
+    )
     return Past(told, KEYS.prefix, 100.0)
 
 
@@ -62,6 +65,14 @@ def test_an_older_object_over_a_newer_one_is_a_step_back_and_one_that_was_gone_m
     over = "the archive went back: run/k was at generation 3, and then at 2"
     assert past((1, "run/k", 3), (2, "run/k", 2)).steps_back() == [over]
     assert past((1, "run/k", 3), (2, "run/k", None), (3, "run/k", 2)).steps_back() == []
+
+
+def test_a_late_write_may_take_bytes_that_came_again_for_those_that_it_saw() -> None:
+    def changes(*told: tuple[int, str]) -> Past:
+        return Past((Change(at, "run/k", number, etag) for at, (number, etag) in enumerate(told)), "", 0.0)
+
+    assert changes((1, "empty"), (3, "empty"), (2, "two")).steps_back() == []
+    assert changes((1, "one"), (3, "empty"), (2, "two")).steps_back() != []
 
 
 def op(kind: Kind, invoke_s: float, return_s: float | None, generation: int, path: str = "run/k") -> Operation:

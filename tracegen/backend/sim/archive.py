@@ -27,6 +27,7 @@ from impl.errors import (
     NotInArchive,
     RangeNotSatisfiable,
 )
+from impl.model import PART_BYTES
 from tracegen.archive.face import GENERATION, Change, Held, Outage, Way
 from tracegen.backend.face import Crossing
 from tracegen.backend.sim.loop import SimLoop
@@ -78,6 +79,7 @@ class _Shelf:
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self.changes: list[Change] = []
+        self.digests: set[str] = set()
         self.objects: dict[str, tuple[Archived, bytes]] = {}
         self.uploads: dict[str, _Upload] = {}
         self._keys: list[str] = []
@@ -102,7 +104,7 @@ class _Shelf:
         self._check(key, Condition(if_match))
         if self.objects.pop(key, None) is not None:
             self._keys.remove(key)
-            self.changes.append(Change(self._now_s(), key, None, False))
+            self.changes.append(Change(self._now_s(), key, None, None))
 
     def list_objects(self, prefix: str, after: str | None, limit: int) -> Page:
         # code points order as their UTF-8 bytes do
@@ -145,7 +147,8 @@ class _Shelf:
         now_ms = EPOCH_MS + int(self._now_s() * 1000)
         about = Archived(key, len(content), etag, now_ms, label.content_type, dict(label.metadata), None)
         self.objects[key] = (about, content)
-        self.changes.append(Change(self._now_s(), key, _generation(about), True))
+        self.changes.append(Change(self._now_s(), key, _generation(about), etag))
+        self.digests.update(_sha256(content[at : at + PART_BYTES]) for at in range(0, len(content), PART_BYTES))
         return etag
 
     def _of(self, key: str) -> tuple[Archived, bytes]:
@@ -236,9 +239,13 @@ class SimBucket:
 
     async def contents(self) -> dict[str, Held]:
         return {
-            key: Held(len(content), hashlib.sha256(content).hexdigest(), _generation(about))
+            key: Held(len(content), _sha256(content), _generation(about))
             for key, (about, content) in self._shelf.objects.items()
         }
+
+    def had_part(self, digest: str) -> bool:
+        """Did some object ever have a part with this SHA-256, cut as nodes cut bodies that come in one piece?"""
+        return digest in self._shelf.digests
 
     def changes(self) -> Sequence[Change]:
         return self._shelf.changes
@@ -415,6 +422,10 @@ class _Asked:
         # an error is told as a value: nobody may be left to take an exception
         if not self.answered.done():
             self.answered.set_result((answer, error))
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _generation(about: Archived) -> int | None:

@@ -2,11 +2,12 @@
 
 When a client is told that its body is stored, each part of it is on as many disks as acknowledge a write. And when all
 is over, every part has the bytes that its name says, unless the harness flipped a bit of it; and whatever part some
-replica's head names is on as many disks, as parts are stored before any head names them.
+replica's head names is on as many disks, as parts are stored before any head names them. Or it is in the archive, if
+there is one: then a node may let go of it.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Final
 
@@ -19,8 +20,17 @@ from tracegen.backend.sim.vfs import SimDisk
 PATHS_MAX: Final = 1_000_000
 
 
-def audit(disks: Mapping[str, SimDisk], databases: Mapping[str, Path], table: Table, write_quorum: int) -> list[str]:
-    """A line for each promise that is broken. All nodes have stopped, and their disks work."""
+def audit(
+    disks: Mapping[str, SimDisk],
+    databases: Mapping[str, Path],
+    table: Table,
+    write_quorum: int,
+    archived: Mapping[str, bytes],
+) -> list[str]:
+    """A line for each promise that is broken. All nodes have stopped, and their disks work.
+
+    `archived` are the bodies in the archive, by path.
+    """
     stored = {node: _digests(disk) for node, disk in disks.items()}
     if not any(stored.values()):
         return []
@@ -30,7 +40,11 @@ def audit(disks: Mapping[str, SimDisk], databases: Mapping[str, Path], table: Ta
         for digest, is_right in digests.items()
         if not is_right
     ]
-    for digest, (slot, path) in _named(disks, databases, len(table)).items():
+    heads = _heads(disks, databases)
+    in_archive = _archived_parts(heads, archived)
+    for digest, (slot, path) in _named(heads, len(table)).items():
+        if digest in in_archive:
+            continue
         holders = [node for node in table[slot] if digest in stored[node]]
         if len(holders) < write_quorum:
             on = ", ".join(holders) or "no disk"
@@ -38,13 +52,18 @@ def audit(disks: Mapping[str, SimDisk], databases: Mapping[str, Path], table: Ta
     return problems
 
 
-def unstored(disks: Mapping[str, SimDisk], target: str, body: bytes, write_quorum: int) -> list[str]:
-    """A line for each part of an acknowledged body that a power cut of all machines could leave on too few disks."""
+def unstored(
+    disks: Mapping[str, SimDisk], target: str, body: bytes, write_quorum: int, is_archived: Callable[[str], bool]
+) -> list[str]:
+    """A line for each part of an acknowledged body that a power cut of all machines could leave on too few disks.
+
+    What was in the archive since may be gone from them: a retry is told of a write that was long ago.
+    """
     problems = []
     for begin in range(0, len(body), PART_BYTES):
         digest = hashlib.sha256(body[begin : begin + PART_BYTES]).hexdigest()
         holders = [node for node, disk in disks.items() if disk.is_durable(digest)]
-        if len(holders) < write_quorum:
+        if len(holders) < write_quorum and not is_archived(digest):
             on = ", ".join(holders) or "no disk"
             problems.append(
                 f"the write of {target} was acknowledged with its part {digest[:12]} on {on}; not on {write_quorum}"
@@ -64,8 +83,8 @@ def _digests(disk: SimDisk) -> dict[str, bool]:
     return found
 
 
-def _named(disks: Mapping[str, SimDisk], databases: Mapping[str, Path], total_slots: int) -> dict[str, tuple[int, str]]:
-    """Every part that a head on some disk names: its slot, and the path of one such head."""
+def _heads(disks: Mapping[str, SimDisk], databases: Mapping[str, Path]) -> list[tuple[str, Head]]:
+    """The heads of all paths, as each disk has them."""
     heads: list[tuple[str, Head]] = []
     for node, disk in disks.items():
         connection = database.open_database(databases[node], vfs=disk.vfs)
@@ -75,6 +94,23 @@ def _named(disks: Mapping[str, SimDisk], databases: Mapping[str, Path], total_sl
             heads += [(path, register.head) for path, register in rows.registers if register.head is not None]
         finally:
             connection.close()
+    return heads
+
+
+def _archived_parts(heads: Sequence[tuple[str, Head]], archived: Mapping[str, bytes]) -> set[str]:
+    """The digests of the parts that archived bodies have, cut as some head of their path says."""
+    found: set[str] = set()
+    for path, head in heads:
+        body = archived.get(path, b"")
+        at = 0
+        for ref in head.versions[-1].parts if body and head.versions else ():
+            found.add(hashlib.sha256(body[at : at + ref.size_bytes]).hexdigest())
+            at += ref.size_bytes
+    return found
+
+
+def _named(heads: Sequence[tuple[str, Head]], total_slots: int) -> dict[str, tuple[int, str]]:
+    """Every part that a head on some disk names: its slot, and the path of one such head."""
     objects = dict(_object_of(path) for path, _ in heads if path.startswith(UPLOADS))
     named: dict[str, tuple[int, str]] = {}
     for path, head in heads:

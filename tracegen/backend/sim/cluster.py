@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from impl.archive.retries import Limits as ArchiveLimits
 from impl.archive.settings import ArchiveSettings, read_archive
 from impl.cluster.registry.embedded import Cluster as ClusterTable
@@ -30,7 +32,7 @@ from impl.errors import ConfigError
 from impl.model import INLINE_BODY_BYTES_MAX
 from impl.protocol.placement import Site, place
 from impl.storage.layout import Layout
-from tracegen.archive.shape import NO_ARCHIVE, ArchiveShape
+from tracegen.archive.shape import KEY_PREFIX, NO_ARCHIVE, ArchiveShape
 from tracegen.backend.face import Crossing, NodeState
 from tracegen.backend.sim.archive import SimBucket
 from tracegen.backend.sim.audit import audit, unstored
@@ -120,6 +122,7 @@ class SimCluster:
         loop.latency = self._work_s
         self._draw = random.Random(f"{seed}/sim")
         self.network = SimNetwork(loop, shape.node_ids, random.Random(f"{seed}/network"), LATENCY_S, BYTES_PER_S)
+        self._places = places
         self._names = shape.node_ids
         self._problems: list[str] = []
         limits = _limits(random.Random(f"{seed}/limits"))
@@ -169,7 +172,8 @@ class SimCluster:
     def acknowledged(self, target: str, body: bytes) -> None:
         """A client is told that a body is stored: look whether it is."""
         if len(body) > INLINE_BODY_BYTES_MAX:
-            self._problems += unstored(self._disks, target, body, self._table.write_quorum)
+            had_part = self._bucket.had_part if self._bucket is not None else lambda _: False
+            self._problems += unstored(self._disks, target, body, self._table.write_quorum, had_part)
 
     def client_latency_s(self) -> float:
         return self._draw.uniform(*LATENCY_S)
@@ -184,9 +188,15 @@ class SimCluster:
                 self.resume(node.name)
             if node.is_serving:
                 await node.terminate()
+        archived: dict[str, bytes] = {}
+        if self._bucket is not None:
+            held = self._bucket.objects().items()
+            archived = {key.removeprefix(KEY_PREFIX): content for key, (_, content) in held}
+            lines = [msgspec.json.encode(change) + b"\n" for change in self._bucket.changes()]
+            self._places.archive_changes.write_bytes(b"".join(lines))
         problems = [f"an exception nobody caught: {error}" for error in self.loop.errors]
         problems += self._problems
-        return problems + audit(self._disks, self._databases, self._table.table, self._table.write_quorum)
+        return problems + audit(self._disks, self._databases, self._table.table, self._table.write_quorum, archived)
 
     def close(self) -> None:
         """Let go of everything; the loop does not run any more."""
