@@ -1,10 +1,13 @@
 """Each fault bites on a simulated cluster, the honest server outlives it; real processes refuse what is not theirs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tracegen import scenario as scenarios
+from tracegen.archive.shape import ArchiveShape
 from tracegen.backend.choice import check_backend
 from tracegen.backend.sim.session import simulate
 from tracegen.errors import HarnessError
@@ -77,3 +80,69 @@ def test_real_processes_refuse_what_only_a_simulation_can_do(nemesis: str) -> No
     with pytest.raises(HarnessError, match=f"one.toml uses {nemesis}: .* use --backend sim"):
         check_backend("process", scenario)
     check_backend("sim", scenario)
+
+
+SLOWER = replace(LOAD, think_ms=50.0)
+"""So that a few writes of a path come while the archive is about one of them."""
+
+
+def archive_scenario(mode: str, *faults: FaultSpec) -> Scenario:
+    archive = ArchiveShape("s3", mode, request_life_s=1.0)
+    return replace(scenario_of(*faults, duration_s=2.0), archive=archive, workload=SLOWER)
+
+
+@pytest.mark.parametrize(
+    ("nemesis", "mode"),
+    [
+        ("archive_slow", "write_through"),
+        ("archive_throttle", "write_back"),
+        ("archive_lost_answer", "write_through"),
+        ("archive_cut", "write_back"),
+        ("archive_late", "write_back"),
+    ],
+)
+def test_each_fault_of_the_archive_bites_and_the_archive_holds_what_it_should(
+    nemesis: str, mode: str, tmp_path: Path
+) -> None:
+    fault = FaultSpec(nemesis, at_s=0.3, for_s=1.2, target="all", late_s=0.7)
+    report = simulate(archive_scenario(mode, fault), 1, RunPlaces(tmp_path / "run"))
+    assert report.problems == [] and report.inadequate == []
+    held = [json.loads(line) for line in (tmp_path / "run" / "archive.ndjson").read_text().splitlines()]
+    assert {"at_s", "key", "generation", "etag"} == held[0].keys()
+
+
+def test_an_outage_of_the_archive_costs_no_write_back_a_failure(tmp_path: Path) -> None:
+    fault = FaultSpec("archive_down", at_s=0.3, for_s=1.5, target="all")
+    load = replace(SLOWER, mix={"put": 10, "get": 10})
+    report = simulate(replace(archive_scenario("write_back", fault), workload=load), 1, RunPlaces(tmp_path / "run"))
+    assert report.problems == [] and report.operations["failed"] == report.operations["unknown"] == 0
+
+
+def test_an_outage_of_the_archive_leaves_no_write_through_acknowledged(tmp_path: Path) -> None:
+    fault = FaultSpec("archive_down", at_s=0.3, for_s=1.5, target="all")
+    load = replace(SLOWER, mix={"put": 10, "get": 10})
+    simulate(replace(archive_scenario("write_through", fault), workload=load), 1, RunPlaces(tmp_path / "run"))
+    (struck,) = [json.loads(line) for line in (tmp_path / "run" / "faults.ndjson").read_text().splitlines()]
+    writes = [json.loads(line) for line in (tmp_path / "run" / "history.ndjson").read_text().splitlines()]
+    during = [
+        each
+        for each in writes
+        if each["kind"] == "put" and struck["start_us"] + 2e5 < each["invoke_us"] < struck["end_us"] - 5e5
+    ]
+    assert during and all(each["outcome"] == "unknown" or each["return_us"] > struck["end_us"] for each in during)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "found"),
+    [
+        ("ack-write-through-early", "and the archive had only had"),
+        ("ship-old-over-new", "the archive went back: "),
+    ],
+)
+def test_the_last_look_at_the_archive_finds_what_a_mutant_did(mutant: str, found: str, tmp_path: Path) -> None:
+    scenario = scenarios.find(f"mutant-{mutant}")
+    faults = tuple(replace(fault, at_s=0.3, for_s=1.5) for fault in scenario.faults)
+    report = simulate(
+        replace(scenario, duration_s=2.0, faults=faults), 1, RunPlaces(tmp_path / "run"), mutants=(mutant,)
+    )
+    assert any(found in problem for problem in report.problems), report.problems
