@@ -8,19 +8,21 @@ again here; the protocol above knows what a retry means.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import msgspec
 import structlog
 
 from impl.cluster import wire
 from impl.cluster.link import Link, LinkCounters
+from impl.cluster.liveness import Liveness, PeerStatus
 from impl.cluster.secret import PROOF, TIME, Secret
 from impl.cluster.serving import TARGET, UPGRADE
 from impl.cluster.wire import Frame, Kind
 from impl.doors import Clock, Network, Random
 from impl.errors import AmberioError, DiskFull, NeverWritten, Overloaded, PeerError
 from impl.model import AcceptedPage, Rows
+from impl.protocol.liveness import VOUCH_S, Probe
 from impl.protocol.messages import Failure, Reply, Request, Told
 
 PENDING_MAX: Final = 8192
@@ -34,18 +36,10 @@ RECONNECT_FIRST_S: Final = 0.02
 RECONNECT_MOST_S: Final = 1.0
 HANDSHAKE_BYTES_MAX: Final = 8192
 
-Status = Literal["healthy", "suspect", "down"]
 OnReply = Callable[[str, Reply | AmberioError], None]
 _OnAnswer = Callable[[Frame | AmberioError], None]
 
 log = structlog.get_logger(__name__)
-
-
-class PeerStatus(msgspec.Struct, frozen=True):
-    """Another node as its links show it: for routing and people, never for safety."""
-
-    status: Status
-    incarnation: int | None
 
 
 class Who(msgspec.Struct, frozen=True):
@@ -69,9 +63,12 @@ class Peers:
         network: Network,
         counters: LinkCounters,
         before_bytes: Callable[[], None],
+        liveness: Liveness,
     ) -> None:
         self._clock = clock
-        context = _Context(who, secret, clock, random, network, counters, before_bytes)
+        self._liveness = liveness
+        liveness.on_news = self._ping_all
+        context = _Context(who, secret, clock, random, network, counters, before_bytes, liveness)
         self._control = {node: _Channel(node, address, "control", context) for node, address in addresses.items()}
         self._bulk = {node: _Channel(node, address, "bulk", context) for node, address in addresses.items()}
         self._tasks: list[asyncio.Task[None]] = []
@@ -151,9 +148,38 @@ class Peers:
             if node in channels:
                 channels[node].is_back()
 
+    async def probe(self, node: str) -> bool:
+        """Ping a node for another one that cannot reach it: does it answer?"""
+        if node not in self._control:
+            return False
+        try:
+            await self._control[node].converse(Kind.PING, self._liveness.pulse(), VOUCH_S)
+        except AmberioError:
+            return False
+        return True
+
     def statuses(self) -> dict[str, PeerStatus]:
-        """How each of the other nodes looks from here."""
+        """How each of the other nodes looks from here; one that only others reach is a suspect here."""
         return {node: channel.status() for node, channel in self._control.items()}
+
+    def _ping_all(self) -> None:
+        now_s = self._clock.monotonic_s()
+        for channel in self._control.values():
+            channel.ping(now_s)
+
+    def _ask_others(self, probe: Probe) -> None:
+        """Have others ping a node that this one cannot reach."""
+        payload = wire.encode(wire.Probed(probe.node))
+        deadline_s = self._clock.monotonic_s() + VOUCH_S
+
+        def told(answer: Frame | AmberioError) -> None:
+            if isinstance(answer, AmberioError) or answer[0] is not Kind.PROBED:
+                return
+            if wire.decode_probed(answer[2]).is_reached:
+                self._liveness.vouched(probe.node)
+
+        for other in probe.through:
+            self._control[other].ask(Kind.PROBE, payload, deadline_s, told)
 
     async def _watch(self) -> None:
         """Let questions time out, and notice connections that have gone silent."""
@@ -168,6 +194,8 @@ class Peers:
                 channel.sweep(now_s)
                 if is_ping_due:
                     channel.ping(now_s)
+            for probe in self._liveness.tick():
+                self._ask_others(probe)
 
 
 class _Context(msgspec.Struct, frozen=True):
@@ -180,6 +208,7 @@ class _Context(msgspec.Struct, frozen=True):
     network: Network
     counters: LinkCounters
     before_bytes: Callable[[], None]
+    liveness: Liveness
 
 
 class _Channel:
@@ -193,7 +222,6 @@ class _Channel:
         self._link: Link | None = None
         self._lost: asyncio.Event = asyncio.Event()
         self._is_back: asyncio.Event = asyncio.Event()
-        self._incarnation: int | None = None
         self._pending: dict[int, tuple[float, _OnAnswer]] = {}
         self._last_id = 0
 
@@ -243,11 +271,9 @@ class _Channel:
             self._link.send(kind, 0, payload)
 
     def status(self) -> PeerStatus:
-        link = self._link
-        if link is None:
-            return PeerStatus("down", self._incarnation)
-        silent_s = self._context.clock.monotonic_s() - link.heard_s
-        return PeerStatus("suspect" if silent_s > 2 * PING_S else "healthy", self._incarnation)
+        seen, link = self._context.liveness.status(self._node), self._link
+        is_silent = link is None or self._context.clock.monotonic_s() - link.heard_s > 2 * PING_S
+        return PeerStatus("suspect", seen.incarnation) if is_silent and seen.status == "healthy" else seen
 
     def sweep(self, now_s: float) -> None:
         """Answer the questions whose time is over."""
@@ -268,8 +294,7 @@ class _Channel:
         if now_s - link.heard_s > SILENCE_S[self._name] and not link.waiting_bytes:
             link.close("it is silent")
             return
-        who = self._context.who
-        link.send(Kind.PING, 0, wire.encode(wire.Hello(who.node_id, who.incarnation)))
+        link.send(Kind.PING, 0, self._context.liveness.pulse())
 
     def is_back(self) -> None:
         """The node has just dialled us: dial it now, if we wait to."""
@@ -337,11 +362,11 @@ class _Channel:
         self._link = link
         transport.set_protocol(link)
         link.opened(transport, leftover)
+        self.ping(context.clock.monotonic_s())
 
     def _received(self, link: Link, received: Frame) -> None:
         if received[0] is Kind.PONG:
-            self._incarnation = wire.decode_hello(received[2]).incarnation
-            return
+            self._context.liveness.heard(received[2])
         waiting = self._pending.pop(received[1], None)
         if waiting is not None:  # else it is too late: the asker has been told so
             waiting[1](received)
@@ -349,6 +374,7 @@ class _Channel:
     def _gone(self, link: Link, reason: str) -> None:
         log.info("connection lost", peer=self._node, channel=self._name, reason=reason)
         self._link = None
+        self._context.liveness.lost(self._node)
         self._lost.set()
         self._fail_all(reason)
 

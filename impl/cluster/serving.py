@@ -1,7 +1,7 @@
 """The answering end of the links between nodes: takes over an upgraded HTTP connection and serves frames on it."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -47,12 +47,19 @@ class Parts(Protocol):
     async def get(self, slot: int, digest: str) -> bytes: ...
 
 
+class Gossip(Protocol):
+    """What this node knows of who lives (liveness.py)."""
+
+    def pulse(self) -> bytes: ...
+    def heard(self, payload: bytes) -> None: ...
+
+
 class PeerServer:
     """Answers other nodes."""
 
     def __init__(
         self,
-        hello: wire.Hello,
+        gossip: Gossip,
         cluster_id: str,
         secret: Secret,
         registers: Registers,
@@ -61,9 +68,11 @@ class PeerServer:
         counters: LinkCounters,
         before_bytes: Callable[[], None],
         on_dialled: Callable[[str], None],
+        probe: Callable[[str], Awaitable[bool]],
     ) -> None:
         self._on_dialled = on_dialled
-        self._hello = wire.encode(hello)
+        self._gossip = gossip
+        self._ping_for = probe
         self._cluster_id = cluster_id
         self._secret = secret
         self._registers = registers
@@ -118,7 +127,10 @@ class PeerServer:
         if kind is Kind.ASK:
             self._registers.handle(wire.decode_ask(payload), partial(self._answer, link, request_id))
         elif kind is Kind.PING:
-            link.send(Kind.PONG, request_id, self._hello)
+            self._gossip.heard(payload)
+            link.send(Kind.PONG, request_id, self._gossip.pulse())
+        elif kind is Kind.PROBE:
+            self._begin(link, request_id, self._probe(link, request_id, wire.decode_probed(payload).node))
         elif kind is Kind.SCAN:
             self._begin(link, request_id, self._scan(link, request_id, wire.decode_scan(payload)))
         elif kind is Kind.DIGESTS:
@@ -138,6 +150,9 @@ class PeerServer:
 
     def _answer(self, link: Link, request_id: int, reply: Reply) -> None:
         link.send(Kind.ANSWER, request_id, wire.encode(reply))
+
+    async def _probe(self, link: Link, request_id: int, node: str) -> None:
+        link.send(Kind.PROBED, request_id, wire.encode(wire.Probed(node, await self._ping_for(node))))
 
     async def _scan(self, link: Link, request_id: int, scan: wire.Scan) -> None:
         rows = await self._registers.scan(scan.prefix, scan.after, scan.limit, scan.with_older)

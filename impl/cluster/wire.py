@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from impl.model import PART_BYTES, AcceptedPage, Rows
+from impl.protocol.liveness import Rumour
 from impl.protocol.messages import Accept, Failure, Prepare, Read, Refusal, State, Told
 
 HEADER: Final = struct.Struct("!IIB")
@@ -38,8 +39,10 @@ class Kind(IntEnum):
     ACCEPTED = 14  # Accepted
     BALLOTS = 15  # AcceptedPage
     TOLD = 16  # Told; nobody answers
-    PING = 10  # Hello
-    PONG = 11  # Hello
+    PING = 10  # Pulse
+    PONG = 11  # Pulse
+    PROBE = 17  # Probed
+    PROBED = 18  # Probed
 
 
 class Scan(msgspec.Struct, frozen=True, array_like=True):
@@ -85,6 +88,20 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
     incarnation: int
 
 
+class Pulse(msgspec.Struct, frozen=True, array_like=True):
+    """Who speaks, and what it knows of who lives."""
+
+    hello: Hello
+    rumours: list[Rumour]
+
+
+class Probed(msgspec.Struct, frozen=True, array_like=True):
+    """Does this node answer your ping? And the answer."""
+
+    node: str
+    is_reached: bool = False
+
+
 encode: Final = msgspec.msgpack.Encoder().encode
 decode_ask: Final = msgspec.msgpack.Decoder(Prepare | Accept | Read).decode
 decode_answer: Final = msgspec.msgpack.Decoder(State | Refusal | Failure).decode
@@ -97,7 +114,8 @@ decode_part: Final = msgspec.msgpack.Decoder(PartHeader).decode
 decode_stored: Final = msgspec.msgpack.Decoder(Stored).decode
 decode_failure: Final = msgspec.msgpack.Decoder(Failure).decode
 decode_told: Final = msgspec.msgpack.Decoder(Told).decode
-decode_hello: Final = msgspec.msgpack.Decoder(Hello).decode
+decode_pulse: Final = msgspec.msgpack.Decoder(Pulse).decode
+decode_probed: Final = msgspec.msgpack.Decoder(Probed).decode
 
 Frame = tuple[Kind, int, bytes, list[bytes]]
 """Kind, request id, payload, and the chunks of the part that followed (empty for most kinds)."""

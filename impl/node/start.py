@@ -185,8 +185,8 @@ async def start_node(
     replica = Replica(store, tracer, lambda path: slot_of(path, cluster.wanted.total_slots), rules)
     counters = LinkCounters()
     who = Who(node_id, store.incarnation, cluster.cluster_id)
-    peers, server = _links(settings, who, replica, parts, counters, tracer, doors)
-    liveness = Liveness(node_id, peers.statuses)
+    liveness = Liveness(Hello(node_id, store.incarnation), _addresses(settings, node_id), doors.clock)
+    peers, server = _links(settings, who, liveness, replica, parts, counters, tracer, doors)
     coordinator = Coordinator(
         node_id, store, replica, peers, tracer, rounds, locate, doors.clock, doors.random, timing, rules
     )
@@ -287,6 +287,7 @@ async def _open_tiering(
 def _links(
     settings: Settings,
     who: Who,
+    liveness: Liveness,
     replica: Replica,
     parts: PartStore,
     counters: LinkCounters,
@@ -296,9 +297,9 @@ def _links(
     """Both ends of the connections to the other nodes: the one that asks, and the one that answers."""
     secret = Secret(settings.auth.cluster_secret)
     addresses = _addresses(settings, who.node_id)
-    peers = Peers(who, addresses, secret, doors.clock, doors.random, doors.network, counters, tracer.flush)
+    peers = Peers(who, addresses, secret, doors.clock, doors.random, doors.network, counters, tracer.flush, liveness)
     server = PeerServer(
-        Hello(who.node_id, who.incarnation),
+        liveness,
         who.cluster_id,
         secret,
         replica,
@@ -307,6 +308,7 @@ def _links(
         counters,
         tracer.flush,
         peers.heard_from,
+        peers.probe,
     )
     return peers, server
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 
 from impl.cluster.link import LinkCounters
+from impl.cluster.liveness import Liveness
 from impl.cluster.peers import Peers, Who
 from impl.cluster.secret import Secret
 from impl.cluster.serving import PeerServer
@@ -126,7 +127,7 @@ class Answering:
 
     async def start(self) -> None:
         self.server = PeerServer(
-            Hello("n2", self.incarnation),
+            Liveness(Hello("n2", self.incarnation), ("n1",), RealClock()),
             CLUSTER,
             SECRET,
             self.registers,
@@ -135,10 +136,15 @@ class Answering:
             LinkCounters(),
             lambda: None,
             self.dialled.append,
+            self.probed,
         )
         loop = asyncio.get_running_loop()
         self._listening = await loop.create_server(lambda: Front(self.server), "127.0.0.1", self.port)
         self.port = self._listening.sockets[0].getsockname()[1]
+
+    async def probed(self, node: str) -> bool:
+        """Whom this one reaches for others: nobody."""
+        return False
 
     async def stop(self) -> None:
         self._listening.close()
@@ -165,6 +171,7 @@ def peers_of(
         network or RealNetwork(),
         LinkCounters(),
         before_bytes,
+        Liveness(Hello("n1", 1), addresses, RealClock()),
     )
 
 

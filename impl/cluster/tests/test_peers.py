@@ -122,7 +122,7 @@ def test_without_a_connection_the_answer_is_an_error_at_once() -> None:
         name = answers.ask(peers, "now", 60.0)
         (answer,) = answers.by_question[name]
         assert isinstance(answer, PeerError) and f"127.0.0.1:{answering.port}" in str(answer)
-        assert peers.statuses()["n2"].status == "down"
+        assert peers.statuses()["n2"].status == "suspect"
         await answering.start()
 
     tell(story)
