@@ -7,6 +7,7 @@ from typing import Final
 
 PROGRAM: Final = "python -m impl.server"
 JOIN_WAIT_S: Final = 30.0
+DRAIN_WAIT_S: Final = 30.0
 AS_WRITTEN: Final = argparse.RawDescriptionHelpFormatter
 
 CODES: Final = "exit codes: 0 stopped, initialised or done, 1 failed while running, 2 cannot do as asked"
@@ -42,15 +43,29 @@ examples:
 
 {CODES}
 """
+DRAIN: Final = f"""
+A node that drains finishes what it has to do and gets no new work: /_/api/v1/healthz answers 503, so that load
+balancers leave; other nodes name it last for its slots, and what one node does for a slot, another one does. It still
+serves whoever asks it, and votes as a replica until it is stopped: which node holds what is fixed, so nothing is moved,
+and while it is stopped its slots have one replica less. It drains until `undrain`, or until it starts again.
+
+examples:
+  {PROGRAM} drain --conf config.yaml --node n1      # waits until nothing is under way
+  {PROGRAM} undrain --conf config.yaml --node n1
+
+exit codes: 0 done, 1 requests are still under way after --wait, 2 cannot do as asked
+"""
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options; `command` is start or join. Exits with 2 if they cannot be understood."""
+    """The options; `command` is start, join, drain or undrain. Exits with 2 if they cannot be understood."""
     about = "Run one node of an Amberio cluster until SIGTERM or SIGINT, then finish what was asked and exit."
     parser = argparse.ArgumentParser(PROGRAM, description=about, epilog=EXAMPLE, formatter_class=AS_WRITTEN)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     _start(commands)
     _join(commands)
+    _drain(commands, "drain", "have a node get no new work")
+    _drain(commands, "undrain", "have a node that drains get work again")
     _options_of_start(parser)
     options = parser.parse_args(arguments)
     if options.command is None:
@@ -91,6 +106,22 @@ def _join(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         help=f"how long to ask while nobody answers (default {JOIN_WAIT_S:g})",
     )
     _options_of_running(parser)
+
+
+def _drain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, about: str) -> None:
+    parser = commands.add_parser(
+        name, help=about, description=f"{about.capitalize()}.", epilog=DRAIN, formatter_class=AS_WRITTEN
+    )
+    parser.add_argument("--config", "--conf", type=Path, required=True, metavar="FILE", help="as for start")
+    parser.add_argument("--node", required=True, metavar="ID", help="which node; it must run")
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=DRAIN_WAIT_S,
+        metavar="SECONDS",
+        help=f"how long drain waits for what is under way (default {DRAIN_WAIT_S:g})",
+    )
+    parser.add_argument("--json", action="store_true", help="print the node's answer as JSON")
 
 
 def _options_of_start(parser: argparse.ArgumentParser, required: bool = False) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from impl import command_line, joining
+from impl import command_line, draining, joining
 from impl import logging as logs
 from impl.api.archive import ArchiveApi
 from impl.api.http.edge import Edge, HttpLimits, refusal_in_json
@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     options = command_line.parse(arguments)
     try:
+        if options.command in ("drain", "undrain"):
+            return draining.drain(options)
         start = _join(options) if options.command == "join" else _start(options)
         if options.command == "start" and options.init:
             if start.agreed.notice:
@@ -136,7 +138,7 @@ async def serve(start: Start, direct: bool = True, may_migrate: bool = True) -> 
         gc.freeze()  # what is here now stays: no collection need look at it again
         log.info("serving", address=str(me.bind_addr), cluster_id=cluster.cluster_id, incarnation=node.node.incarnation)
         await _either(stopped, node.failed)
-        api.draining = True
+        api.draining = node.liveness.draining = True
         log.info("draining", drain_s=settings.limits.drain_s)
         cut = await listener.drain(settings.limits.drain_s)
         if cut:
@@ -176,7 +178,9 @@ async def _listen(
     metrics = HttpMetrics(settings.logging.access_every)
     secret = Secret(settings.auth.cluster_secret)
     internal = InternalApi(node.replica, node.healer, secret, clock, cluster.wanted.total_slots)
-    membership = MembershipApi(cluster.node_ids, start.shared, secret, clock)
+    membership = MembershipApi(
+        me.node_id, cluster.node_ids, start.shared, node.liveness, lambda: edge.in_flight, secret, clock
+    )
     routes = (*api.routes(), *internal.routes(), *membership.routes())
     routes += (metrics_route((metrics, ProcessMetrics(), *node.collectors)),)
     if node.tiering is not None:

@@ -305,13 +305,15 @@ class NativeApi:
         return json_answer(200, NodesAnswer(members))
 
     async def resolve(self, request: Request) -> Answer:
-        """Where a path lives."""
+        """Where a path lives; the first of its nodes is who should be asked."""
         encoded = [pair[5:] for pair in request.query.split("&") if pair.startswith("path=")]
         if len(encoded) != 1:
             raise InvalidArgument("give the path to resolve once, as ?path=photos/cat.jpg")
         path = arguments.object_path(encoded[0].replace("+", " "))
         slot, replicas = self._node.locate(path)
-        return json_answer(200, SlotAnswer(path, slot, replicas.nodes, replicas.write_quorum))
+        return json_answer(
+            200, SlotAnswer(path, slot, tuple(self._node.by_preference(replicas.nodes)), replicas.write_quorum)
+        )
 
 
 def _write_condition(request: Request) -> Condition:

@@ -42,8 +42,9 @@ class Liveness:
         return self._view.health(node_id) is Health.ALIVE and not self._view.drains(node_id)
 
     def first_live(self, nodes: Sequence[str]) -> str | None:
-        """The first of `nodes` that is alive; None if none is."""
-        return next((node for node in nodes if self.is_alive(node)), None)
+        """The first of `nodes` that is alive; of those that drain only if there is no other; None if all are down."""
+        living = [node for node in nodes if self._view.health(node) is Health.ALIVE]
+        return next((node for node in living if self.is_alive(node)), living[0] if living else None)
 
     def by_preference(self, nodes: Sequence[str]) -> tuple[str, ...]:
         """The same nodes, those that are alive first."""

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
+from impl.cluster.liveness import Liveness
 from impl.doors import Clock, Random
 from impl.errors import InvalidArgument, NeverWritten
 from impl.model import INLINE_BODY_BYTES_MAX, NULL_VERSION, Attributes, Head, ReplicaSet, Stored
@@ -62,6 +63,7 @@ class Node:
         members: Callable[[], Sequence[Member]],
         clock: Clock,
         random: Random,
+        liveness: Liveness,
         tiering: Tiering | None = None,
         rules: Rules = HONEST,
     ) -> None:
@@ -76,6 +78,7 @@ class Node:
         self._members = members
         self._clock = clock
         self._random = random
+        self._liveness = liveness
         self._tiering = tiering
         self._rules = rules
 
@@ -92,8 +95,14 @@ class Node:
         return None if self._tiering is None else self._tiering.lag()
 
     def not_ready(self) -> str | None:
-        """Why requests cannot be served yet; None once they can."""
+        """Why clients should go elsewhere; None if they need not. A node that drains still serves those who come."""
+        if self._liveness.draining:
+            return "draining: an operator wants this node to get no new work"
         return None
+
+    def by_preference(self, nodes: Sequence[str]) -> Sequence[str]:
+        """The nodes of a replica set, those first that are alive and want work. For routing, never for safety."""
+        return self._liveness.by_preference(nodes)
 
     async def put(
         self, path: str, body: bytes | BodySource, *, condition: Condition, write_id: str | None, content_type: str

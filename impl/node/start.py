@@ -193,7 +193,7 @@ async def start_node(
     reader = Reader(node_id, store.incarnation, replica, peers, tracer, coordinator, locate, timing, rules)
     lister = Lister(node_id, cluster.node_ids, store, peers, reader, locate, timing, rules)
     uploads = Uploads(node_id, parts, peers, timing, settings.limits.object_bytes_max, rules)
-    members = _members(settings.nodes, me, store.incarnation, peers)
+    members = _members(settings.nodes, me, liveness, peers)
     tiering = None
     if settings.archive.kind != "none":
         tiering = await _open_tiering(
@@ -211,6 +211,7 @@ async def start_node(
         members,
         doors.clock,
         doors.random,
+        liveness,
         tiering,
         rules,
     )
@@ -363,18 +364,13 @@ def _addresses(settings: Settings, node_id: str) -> dict[str, tuple[str, int]]:
 
 
 def _members(
-    nodes: Sequence[NodeSettings], me: NodeSettings, incarnation: int, peers: Peers
+    nodes: Sequence[NodeSettings], me: NodeSettings, liveness: Liveness, peers: Peers
 ) -> Callable[[], Sequence[Member]]:
     def members() -> list[Member]:
-        statuses = peers.statuses()
-        listed = []
-        for node in nodes:
-            address = str(node.advertise_addr)
-            if node.node_id == me.node_id:
-                listed.append(Member(node.node_id, address, "healthy", incarnation))
-            else:
-                seen = statuses[node.node_id]
-                listed.append(Member(node.node_id, address, seen.status, seen.incarnation))
-        return listed
+        statuses = {**peers.statuses(), me.node_id: liveness.status(me.node_id)}
+        return [
+            Member(node.node_id, str(node.advertise_addr), seen.status, seen.incarnation)
+            for node, seen in ((node, statuses[node.node_id]) for node in nodes)
+        ]
 
     return members

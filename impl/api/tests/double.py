@@ -84,6 +84,9 @@ class NodeDouble:
     def locate(self, path: str) -> tuple[int, ReplicaSet]:
         return slot_of(path), ReplicaSet(("n1", "n2", "n3"), 2)
 
+    def by_preference(self, nodes: Sequence[str]) -> Sequence[str]:
+        return nodes
+
     async def put(
         self, path: str, body: bytes | BodyStream, *, condition: Condition, write_id: str | None, content_type: str
     ) -> Written:

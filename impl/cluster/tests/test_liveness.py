@@ -41,7 +41,8 @@ def test_a_node_that_drains_is_not_the_first_live_one_here_and_elsewhere() -> No
     assert len(told) == 1, "others hear it at once, and once"
     other.heard(told[0])
     assert other.first_live(("n3", "n1", "n2")) == "n2" and other.status("n1").status == "draining"
-    assert other.by_preference(("n3", "n1", "n2")) == ("n2", "n3", "n1") and own.first_live(("n1",)) is None
+    assert other.by_preference(("n3", "n1", "n2")) == ("n2", "n3", "n1")
+    assert own.first_live(("n3", "n1")) == "n1" and own.first_live(("n3",)) is None, "rather than nobody"
     own.draining = False
     other.heard(told[1])
     assert other.first_live(("n3", "n1", "n2")) == "n1"

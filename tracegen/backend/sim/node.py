@@ -251,7 +251,7 @@ class SimNode:
     async def _stop(self, now: _Incarnation, running: Running) -> None:
         """What `impl/server.py` does when it is told to stop, in the node's own context."""
         assert now.api is not None
-        now.api.draining = now.is_draining = True
+        now.api.draining = now.is_draining = running.liveness.draining = True
         self._network.unlisten(self.name)
         if now.serving:
             await asyncio.wait(now.serving.values(), timeout=DRAIN_S)
