@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from impl import command_line, draining, joining
+from impl import command_line
 from impl import logging as logs
 from impl.api.archive import ArchiveApi
 from impl.api.http.edge import Edge, HttpLimits, refusal_in_json
@@ -58,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = command_line.parse(arguments)
     try:
         if options.command in ("drain", "undrain"):
-            return draining.drain(options)
+            from impl.draining import drain  # who only starts a node need not load an HTTP client
+
+            return drain(options)
         start = _join(options) if options.command == "join" else _start(options)
         if options.command == "start" and options.init:
             if start.agreed.notice:
@@ -84,6 +86,8 @@ def _start(options: argparse.Namespace) -> Start:
 
 def _join(options: argparse.Namespace) -> Start:
     """A node that another one tells its configuration."""
+    from impl import joining  # as above
+
     secret = joining.secret_of(os.environ, options.secret_file)
     joined = joining.join(options.url, options.node, options.data, secret, os.environ, options.wait)
     settings = joined.settings
