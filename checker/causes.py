@@ -38,7 +38,9 @@ class CauseRules:
         self._kinds: dict[int, Kind] = {}
         self._members: dict[int, Getter] = {}
         self._pairs: dict[tuple[int, int], tuple[Getter, Getter] | None] = {}
-        self._told: dict[tuple[int, int], list[tuple[str, str]]] = {}
+        self._told: dict[tuple[int, int], list[tuple[str, str | bool]]] = {}
+        self._parts: dict[int, list[tuple[frozenset[int], Getter | None]]] = {}
+        self._own: set[tuple[int, int]] = set()
         self._once: set[int] = set()
         self._opened: dict[int, int] = {}
         self._later = frozenset(number for number, file in enumerate(traces.files) if file.incarnation > 1)
@@ -57,6 +59,15 @@ class CauseRules:
                     self._told.setdefault((number, numbers[cause]), []).append((field, value))
             if kind.causes.once:
                 self._once.add(number)
+            if kind.causes.parts:
+                self._parts[number] = [
+                    (
+                        frozenset(numbers[each] for each in kinds),
+                        attrgetter(kind.causes.when[part]) if part in kind.causes.when else None,
+                    )
+                    for part, kinds in kind.causes.parts.items()
+                ]
+            self._own.update((number, numbers[cause]) for cause in kind.causes.own)
             self._opened.update((numbers[opened], number) for opened in kind.opens)
 
     def first_fault(self, indices: "array[int]", records: Sequence[Record]) -> CauseFault | None:
@@ -68,7 +79,7 @@ class CauseRules:
         return fault
 
     def _first_miscaused(self, indices: "array[int]", records: Sequence[Record]) -> CauseFault | None:
-        traces, members, pairs = self._traces, self._members, self._pairs
+        traces, members, pairs, parts, same_node = self._traces, self._members, self._pairs, self._parts, self._own
         kinds, causes, cause_first = traces.kind, traces.causes, traces.cause_first
         places = {index: place for place, index in enumerate(indices)}
         named_by: dict[tuple[int, int], int] = {}
@@ -77,7 +88,16 @@ class CauseRules:
             number = kinds[index]
             get_members = members.get(number)
             if get_members is None:
-                if len(own) != self._kinds[number].causes.count:
+                if number in parts:
+                    wanted = self._wanted(number, records[place])
+                    if len(own) != len(wanted):
+                        return self._miscounted(place, index, own)
+                    for cause in own:
+                        if (number, kinds[cause]) not in pairs:
+                            return self._misplaced(place, index, cause)
+                    if not all(sum(kinds[cause] in part for cause in own) == 1 for part in wanted):
+                        return self._miscounted(place, index, own)
+                elif len(own) != self._kinds[number].causes.count:
                     return self._miscounted(place, index, own)
             else:
                 named = get_members(records[place])
@@ -89,6 +109,8 @@ class CauseRules:
                     record = records[places[cause]]
                 except KeyError:
                     return self._misplaced(place, index, cause)
+                if (number, kinds[cause]) in same_node and traces.node(cause) != traces.node(index):
+                    return self._of_another_node(place, index, cause)
                 if compared is not None and compared[0](records[place]) != compared[1](record):
                     return self._altered(place, index, cause, records[place], record)
                 for field, value in self._told.get((number, kinds[cause]), ()):
@@ -99,6 +121,10 @@ class CauseRules:
                     if first != index:
                         return self._named_twice(place, index, cause, first)
         return None
+
+    def _wanted(self, number: int, record: Record) -> list[frozenset[int]]:
+        """The kinds of each part that an event must have a cause for."""
+        return [kinds for kinds, said in self._parts[number] if said is None or said(record)]
 
     def _first_unopened(self, indices: "array[int]") -> CauseFault | None:
         """The first event of an incarnation after the first that should come after one that it comes before."""
@@ -126,11 +152,21 @@ class CauseRules:
     def _miscounted(self, place: int, index: int, own: Sequence[int]) -> CauseFault:
         traces, kind = self._traces, self._kinds[self._traces.kind[index]]
         ids = ", ".join(map(traces.id, own)) or "none"
-        if kind.causes.each is None:
+        if kind.causes.parts:
+            wanted = " and ".join(_part(kind, part) for part in kind.causes.parts)
+        elif kind.causes.each is None:
             wanted = f"{kind.causes.count} of {', '.join(kind.causes.carries)}" if kind.causes.count else "none"
         else:
             wanted = f"one on each node in its {kind.causes.each}"
         return CauseFault(place, "causes", f"{kind.name} must have as causes {wanted}; it has {ids}")
+
+    def _of_another_node(self, place: int, index: int, cause: int) -> CauseFault:
+        traces = self._traces
+        text = (
+            f"{traces.kinds[traces.kind[index]]} may be caused by a {traces.kinds[traces.kind[cause]]} of its own node "
+            f"only; its cause {traces.id(cause)} is one of another"
+        )
+        return CauseFault(place, "causes", text)
 
     def _misplaced(self, place: int, index: int, cause: int) -> CauseFault:
         traces, kind = self._traces, self._kinds[self._traces.kind[index]]
@@ -142,11 +178,11 @@ class CauseRules:
             text = f"{kind.name} is about another key than its cause {traces.id(cause)}, {cause_kind}"
         return CauseFault(place, "causes", text)
 
-    def _mistold(self, place: int, index: int, cause: int, field: str, record: Record, value: str) -> CauseFault:
+    def _mistold(self, place: int, index: int, cause: int, field: str, record: Record, value: str | bool) -> CauseFault:
         traces = self._traces
         text = (
             f"{traces.kinds[traces.kind[index]]} says {field} {spelled(getattr(record, field))}, but its cause "
-            f"{traces.id(cause)}, {traces.kinds[traces.kind[cause]]}, makes it {value}"
+            f"{traces.id(cause)}, {traces.kinds[traces.kind[cause]]}, makes it {spelled(value)}"
         )
         return CauseFault(place, "carries", text)
 
@@ -166,3 +202,8 @@ class CauseRules:
             if getattr(record, own) != getattr(cause_record, other)
         ]
         return CauseFault(place, "carries", "; ".join(differ))
+
+
+def _part(kind: Kind, part: str) -> str:
+    wanted = f"one of {', '.join(sorted(kind.causes.parts[part]))}"
+    return f"{wanted} if it says {kind.causes.when[part]}" if part in kind.causes.when else wanted

@@ -5,6 +5,7 @@ what to split a run by, how each field of each event becomes a TLA+ value, what 
 trace so that it must be refused. Here it is read and checked; nothing else in the checker has a word of any protocol.
 """
 
+import dataclasses
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,16 +77,22 @@ class Enabled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Causes:
     """What may cause an event: `count` events, or one on each of the nodes in the set field `each`.
 
+    With `parts`, one for each part instead: of one of its kinds, and only where its field in `when`, if it has one,
+    says something. Those of a kind in `own` must be of the same node.
+
     `carries` maps each kind that may be a cause to what must be equal: a field of the event -> a field of the cause.
     `by_kind` says, for a field of the event, what it must be for each kind of cause. With `once`, no two events of
     this kind name the same cause.
     """
 
     carries: Mapping[str, Mapping[str, str]]
-    by_kind: Mapping[str, Mapping[str, str]]
+    by_kind: Mapping[str, Mapping[str, str | bool]]
     count: int = 0
     each: str | None = None
     once: bool = False
+    parts: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
+    when: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    own: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +147,7 @@ class Manifest:
 class _KindFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replay: str
     fields: dict[str, str] = {}
-    causes: dict[str, bool | int | str | list[str] | dict[str, str | dict[str, str]]] = {}
+    causes: dict[str, bool | int | str | list[str] | dict[str, str | list[str] | dict[str, str | bool]]] = {}
     branches: tuple[str, ...] = ()
     opens: tuple[str, ...] = ()
 
@@ -229,7 +236,10 @@ def _kind(path: Path, name: str, file: _KindFile, domains: Mapping[str, Domain])
 
 def _causes(path: Path, name: str, file: _KindFile) -> Causes:
     carries: dict[str, Mapping[str, str]] = {}
-    by_kind: dict[str, Mapping[str, str]] = {}
+    by_kind: dict[str, Mapping[str, str | bool]] = {}
+    parts: dict[str, frozenset[str]] = {}
+    when: dict[str, str] = {}
+    own: frozenset[str] = frozenset()
     count, each, once = 0, None, False
     for key, value in file.causes.items():
         if key == "once" and isinstance(value, bool):
@@ -240,16 +250,22 @@ def _causes(path: Path, name: str, file: _KindFile) -> Causes:
             each = value
         elif key == "by_kind" and isinstance(value, dict):
             by_kind = {field: values for field, values in value.items() if isinstance(values, dict)}
+        elif key == "parts" and isinstance(value, dict):
+            parts = {part: frozenset(kinds) for part, kinds in value.items() if isinstance(kinds, list)}
+        elif key == "when" and isinstance(value, dict):
+            when = {part: field for part, field in value.items() if isinstance(field, str)}
+        elif key == "own" and isinstance(value, list):
+            own = frozenset(value)
         elif isinstance(value, list):
             carries[key] = {field: field for field in value}
-        elif isinstance(value, dict) and key != "by_kind":
+        elif isinstance(value, dict):
             carries[key] = {field: other for field, other in value.items() if isinstance(other, str)}
         else:
             raise CannotCheck(
-                f"{path}: event.{name}.causes.{key} is {value!r}; give count, each, once, by_kind, or a kind with its "
-                "equal fields"
+                f"{path}: event.{name}.causes.{key} is {value!r}; give count, each, parts, when, own, once, by_kind or "
+                "a kind with its equal fields"
             )
-    return Causes(carries, by_kind, count, each, once)
+    return Causes(carries, by_kind, count, each, once, parts, when, own)
 
 
 def _check(manifest: Manifest) -> None:
@@ -274,6 +290,18 @@ def _check(manifest: Manifest) -> None:
                 raise CannotCheck(
                     f"{path}: event.{kind.name}.causes.by_kind: {own!r} must be a field of {kind.name}, with a value "
                     f"for kinds that may be its cause: {', '.join(kind.causes.carries) or 'none'}"
+                )
+        named = kind.causes.own.union(*kind.causes.parts.values())
+        if not named <= kind.causes.carries.keys():
+            raise CannotCheck(
+                f"{path}: event.{kind.name}.causes: {', '.join(sorted(named - kind.causes.carries.keys()))} may be no "
+                "cause of it; name the kind with its equal fields"
+            )
+        for part, said in kind.causes.when.items():
+            if part not in kind.causes.parts or said not in kind.fields:
+                raise CannotCheck(
+                    f"{path}: event.{kind.name}.causes.when: {part!r} must be one of parts and {said!r} a field of "
+                    f"{kind.name}"
                 )
         for opened in kind.opens:
             if opened not in manifest.kinds or opened == kind.name:

@@ -208,6 +208,14 @@ def found(kind: str) -> list[Alteration]:
     return stated(kind, "was_promised", "was_accepted", "was_generation")
 
 
+def always(value: Any) -> Value:
+    return lambda site: value
+
+
+def plus(field: str, more: int) -> Value:
+    return lambda site: site.said[field] + more
+
+
 def instead(kind: str, field: str, value: Any, false: str = "", **where: str) -> Alteration:
     """One value where the event says these."""
     variant = f"{value} where " + " and ".join(f"{name} is {wanted}" for name, wanted in where.items())
@@ -282,8 +290,13 @@ def used_before(site: Site) -> Any:
     return own[0] if own else NOWHERE
 
 
+IS_SEEN_BY_ITS_ETAG: Final = "found.present = (found.etag # 0)"
+UNCONDITIONAL: Final = "condition = Unchanged(looked[n].found)"
+KNOWN: Final = 'by # "told" => generation = knows[n]'
+FIRST: Final = 'by # "told" => isSettled = (generation = 1)'
+
 ALTERATIONS: Final[list[Alteration]] = [
-    *stated("Restart", "promised", "accepted", "generation", "etag", "deleted", "versions"),
+    *stated("Restart", "promised", "accepted", "generation", "etag", "deleted", "versions", "archived", "settled"),
     *group("Prepare"),
     Alteration("Prepare", "ballot", "another node's", of_another, "Owner(b) = c"),
     Alteration("Prepare", "ballot", "a claim's", lambda site: [0, site.entry.node], "~Claiming(b)"),
@@ -339,4 +352,64 @@ ALTERATIONS: Final[list[Alteration]] = [
     *group("Read"),
     *counted("Read"),
     *carried("Read", "read", "accepted", "generation"),
+    *carried("Look", "accepted", "generation"),
+    *stated("Look", "deleted"),
+    Alteration(
+        "Look", "found_present", "the opposite", lambda site: not site.said["found_present"], IS_SEEN_BY_ITS_ETAG
+    ),
+    Alteration("Look", "found_etag", "none", lambda site: None, IS_SEEN_BY_ITS_ETAG),
+    Alteration("Look", "found_etag", "one where there is none", lambda site: FRESH_ETAG, IS_SEEN_BY_ITS_ETAG).where(
+        lambda site: not site.said["found_present"]
+    ),
+    # a stranger's object may have any etag
+    *(
+        each.where(all_of(lambda site: bool(site.said["found_present"]), has_effect("Ship")))
+        for each in carried("Look", "found_etag", at="Ship", its="condition_etag")
+        if each.variant == "another"
+    ),
+    *(each.where(lambda site: site.said["found_generation"] > 1) for each in carried("Look", "found_generation")),
+    Alteration("Look", "found_generation", "one where it is a stranger's", lambda site: 1, rule="causes").where(
+        lambda site: site.said["found_generation"] == 0
+    ),
+    Alteration("Look", "found_generation", "none", lambda site: 0, rule="causes"),
+    *carried("Ship", "generation", "deleted", "found_present", "found_generation"),
+    *(
+        each.where(lambda site: site.said["found_present"])
+        for each in carried("Ship", "condition_etag", its="found_etag")
+    ),
+    *stated("Ship", "etag"),
+    *(instead("Ship", "condition", other, UNCONDITIONAL, condition="etag_is") for other in ("absent", "none")),
+    *(instead("Ship", "condition", other, UNCONDITIONAL, condition="absent") for other in ("etag_is", "none")),
+    *carried("Shipped", "generation"),
+    *stated("Confirm", "was_archived", "was_settled"),
+    *(each.where(lambda site: site.said["by"] != "look") for each in carried("Confirm", "generation")),
+    *(
+        Alteration("Confirm", "generation", f"by a look, {more:+}", plus("generation", more), KNOWN).where(
+            said(by="look")
+        )
+        for more in (1, -1)
+    ),
+    *(
+        Alteration("Confirm", "by", f"{new} where it is {old}", always(new), rule="carries").where(said(by=old))
+        for old in ("ship", "look", "told")
+        for new in ("ship", "look", "told")
+        if new != old
+    ),
+    *(each.where(said(by="told")) for each in carried("Confirm", "is_settled")),
+    *(
+        Alteration(
+            "Confirm", "is_settled", f"the opposite, by {by}", lambda site: not site.said["is_settled"], FIRST
+        ).where(said(by=by))
+        for by in ("ship", "look")
+    ),
+    *stated("Settle", "was_archived", "was_settled"),
+    *(
+        Alteration("Settle", "generation", f"{more:+}", plus("generation", more), "generation = archived[n]")
+        for more in (1, -1)
+    ),
+    Alteration("Settle", "waited_ms", "too short", lambda site: site.said["request_life_ms"] - 1, "waited"),
+    Alteration("Settle", "request_life_ms", "too long", lambda site: site.said["waited_ms"] + 1, "waited"),
+    *stated("Doubt", "was_archived", "was_settled"),
+    *stated("Evict", "was_archived", "was_settled", "was_generation", "generation"),
+    *carried("Answer", "generation"),
 ]

@@ -24,8 +24,9 @@ SHORT: Final = 150  # events; longer traces only where there is no other
 TRIED: Final = 30  # events of a path, until one is found that can be corrupted so
 TAIL: Final = 5  # events that are left after the last one that may contradict
 ACCEPTOR: Final = frozenset(("Restart", "Promise", "Claim", "Accept", "Adopt", "Refuse", "Report"))
-HARMLESS_WITHOUT: Final = frozenset(("Refuse", "Acknowledge", "Read"))  # nothing follows from them
-HARMLESS_TWICE: Final = frozenset(("Refuse", "Report"))  # a question may arrive twice, and is answered twice
+RECORD: Final = frozenset(("Restart", "Confirm", "Settle", "Doubt", "Evict"))  # they say what is on record as archived
+HARMLESS_WITHOUT: Final = frozenset(("Refuse", "Acknowledge", "Read", "Evict", "Answer"))  # nothing follows from them
+HARMLESS_TWICE: Final = frozenset(("Refuse", "Report", "Look", "Evict", "Answer"))  # a question may be answered twice
 ANY: Final = "any"  # the replay, or a rule: whichever comes first
 ELSEWHERE: Final = " elsewhere"
 
@@ -97,14 +98,15 @@ def dropped(source: Behaviour, number: int) -> Corruption | None:
     """The behaviour without this event, if that contradicts something: who names it has one cause less."""
     if source.entries[number].kind in HARMLESS_WITHOUT:
         return None
-    if not source.effects(source.entries[number]) and next_of_acceptor(source, source.entries[number]) is None:
-        return None
     behaviour = source.copy()
     entry = behaviour.entries[number]
     at = behaviour.effects(entry)
     following = next_of_acceptor(behaviour, entry)
     if changes_acceptor(entry) and following is not None:
         at.append(following)
+    on_record = next_of_record(behaviour, entry)
+    if entry.kind in RECORD - HARMLESS_WITHOUT and on_record is not None:
+        at.append(on_record)
     if entry.kind == "Restart" and following is not None:
         at = [following]
     if not at:
@@ -172,13 +174,13 @@ def miscaused(variant: str, source: Behaviour, number: int) -> Corruption | None
     if variant == "another kind":
         strangers = [other for other in of_its_node if other.kind not in may_cause]
         return corruption([strangers[0], *others], "causes", "may be caused by") if strangers else None
-    twins = [other for other in of_its_node if other.kind == first.kind and _message(other) != _message(first)]
+    said = may_cause[first.kind].values()
+    twins = [
+        other
+        for other in of_its_node
+        if other.kind == first.kind and any(other.fields[name] != first.fields[name] for name in said)
+    ]
     return corruption([twins[0], *others], "carries", "says") if twins else None
-
-
-def _message(entry: Entry) -> Any:
-    """What tells messages of one kind apart."""
-    return entry.fields.get("ballot", entry.fields.get("read"))
 
 
 def moved(source: Behaviour, number: int) -> Corruption | None:
@@ -188,6 +190,10 @@ def moved(source: Behaviour, number: int) -> Corruption | None:
     entry.fields[MANIFEST.split_by] = ELSEWHERE
     if entry.causes:
         return Corruption(entry.kind, "path", "another path", behaviour, [entry], "causes")
+    if entry.kind == "Evict":
+        return Corruption(
+            entry.kind, "path", "another path", behaviour, [entry], "begins" if entry.incarnation > 1 else ""
+        )
     if entry.kind == "Restart" or (entry.kind == "Report" and entry.fields["was_promised"] is not None):
         if entry.kind == "Restart" and entry.fields["promised"] is None:
             return None
@@ -213,6 +219,10 @@ def changes_acceptor(entry: Entry) -> bool:
 
 def next_of_acceptor(behaviour: Behaviour, entry: Entry) -> Entry | None:
     return next((other for other in behaviour.later(entry) if other.kind in ACCEPTOR), None)
+
+
+def next_of_record(behaviour: Behaviour, entry: Entry) -> Entry | None:
+    return next((other for other in behaviour.later(entry) if other.kind in RECORD), None)
 
 
 # -- the corpus --------------------------------------------------------------------------------------------------------
@@ -269,7 +279,8 @@ def harmless(sources: Sequence[Behaviour]) -> list[tuple[str, Behaviour]]:
     short = [source for source in sources if len(source) <= SHORT]
     found = [("as it was", source.copy()) for source in short[:: max(1, len(short) // 8)]]
     for kind in sorted(HARMLESS_WITHOUT):
-        found += [(f"{kind} dropped", _without(source, source.of(kind)[0])) for source in _with(sources, kind)]
+        unnamed = [source for source in sources if _unnamed(source, kind)]
+        found += [(f"{kind} dropped", _without(source, _unnamed(source, kind)[0])) for source in unnamed[:SITES]]
     for kind in sorted(HARMLESS_TWICE):
         for source in _with(sources, kind):
             number = source.of(kind)[0]
@@ -302,6 +313,11 @@ def of_dependent_neighbours_swapped(sources: Sequence[Behaviour]) -> tuple[Behav
 
 def _with(sources: Sequence[Behaviour], kind: str) -> Iterator[Behaviour]:
     return islice((source for source in sources if source.of(kind)), SITES)
+
+
+def _unnamed(source: Behaviour, kind: str) -> list[int]:
+    """Where the events of a kind are that caused nothing."""
+    return [number for number in source.of(kind) if not source.effects(source.entries[number])]
 
 
 def _without(source: Behaviour, number: int) -> Behaviour:

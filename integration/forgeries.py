@@ -194,6 +194,8 @@ def _acceptor(behaviour: Behaviour, until: Entry) -> dict[str, Any] | None:
         "etag": None,
         "deleted": False,
         "versions": [],
+        "archived": 0,
+        "settled": False,
     }
     for entry in behaviour.entries[: behaviour.entries.index(until)]:
         if entry.node != until.node or entry.kind not in ("Promise", "Accept", "Adopt", "Claim"):

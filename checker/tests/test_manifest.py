@@ -25,6 +25,17 @@ SPECS = Path(__file__).parents[2] / "spec"
         ('Look = ["fence"]', 'Look = ["mode"]', "event.Give.causes.Look: 'mode' must be a field of Give"),
         ('Look = ["fence"]', 'Lock = ["fence"]', "event.Give.causes: there is no event 'Lock'"),
         ('count = 1, Look = ["fence"]', 'each = "fence"', "event.Give.causes.each: 'fence' is no set field"),
+        (
+            'count = 1, Look = ["fence"]',
+            'parts = { seen = ["Take"] }, Look = []',
+            "Give.causes: Take may be no cause of it",
+        ),
+        (
+            'count = 1, Look = ["fence"]',
+            'count = 1, own = ["Take"], Look = []',
+            "Give.causes: Take may be no cause of it",
+        ),
+        ('count = 1, Look = ["fence"]', 'when = { seen = "fence" }, Look = []', "'seen' must be one of parts"),
         ('count = 1, Look = ["fence"]', 'count = "one"', "event.Give.causes.count is 'one'"),
         ('field = "was_fence"', 'field = "is_fence"', "canary: there is no field 'is_fence'"),
         ('domain = "node"', 'domain = "knot"', "param.by: there is no domain 'knot'"),

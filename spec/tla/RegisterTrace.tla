@@ -17,8 +17,11 @@
 (* Events without a path of such edges between them therefore commute:     *)
 (* RegisterCommute states what that takes and has TLC check it, and tests  *)
 (* replay real runs in many linear orders.                                 *)
+(*                                                                         *)
+(* What is done with the archive is in the same behaviour, but in variables*)
+(* of its own: TieringTrace says how it is replayed.                       *)
 (***************************************************************************)
-EXTENDS Register, TraceData
+EXTENDS Register, TieringTrace
 
 VARIABLES
     trace, cursor,
@@ -34,7 +37,10 @@ ReplayRestart(e) ==
     /\ Restart_etag(e) = Etag(head[Restart_node(e)])
     /\ Restart_deleted(e) = Deleted(head[Restart_node(e)])
     /\ Restart_versions(e) = Ids(head[Restart_node(e)])
+    /\ Restart_archived(e) = archived[Restart_node(e)]
+    /\ Restart_settled(e) = settled[Restart_node(e)]
     /\ Restart(Restart_node(e))
+    /\ Forget(Restart_node(e))
 
 ReplayPrepare(e) ==
     /\ Prepare_replicas(e) = group.replicas
@@ -170,25 +176,30 @@ TraceInit ==
     /\ cursor = 1
     /\ unanswered = <<>>
     /\ InitWith(Param_replicas(trace), Param_preferred(trace), Param_write_quorum(trace))
+    /\ TieringInit(TraceNode)
+
+RegisterStep(e) ==
+    \/ Kind(e) = K_Accept /\ ReplayAccept(e)
+    \/ Kind(e) = K_Report /\ ReplayReport(e)
+    \/ Kind(e) = K_Read /\ ReplayRead(e)
+    \/ Kind(e) = K_Acknowledge /\ ReplayAcknowledge(e)
+    \/ Kind(e) = K_Propose /\ ReplayPropose(e)
+    \/ Kind(e) = K_Promise /\ ReplayPromise(e)
+    \/ Kind(e) = K_Prepare /\ ReplayPrepare(e)
+    \/ Kind(e) = K_Claim /\ ReplayClaim(e)
+    \/ Kind(e) = K_Refuse /\ ReplayRefuse(e)
+    \/ Kind(e) = K_Adopt /\ ReplayAdopt(e)
 
 TraceNext ==
     /\ cursor <= Len(Traces[trace])
-    /\ \/ Kind(Event) = K_Accept /\ ReplayAccept(Event)
-       \/ Kind(Event) = K_Report /\ ReplayReport(Event)
-       \/ Kind(Event) = K_Read /\ ReplayRead(Event)
-       \/ Kind(Event) = K_Acknowledge /\ ReplayAcknowledge(Event)
-       \/ Kind(Event) = K_Propose /\ ReplayPropose(Event)
-       \/ Kind(Event) = K_Promise /\ ReplayPromise(Event)
-       \/ Kind(Event) = K_Prepare /\ ReplayPrepare(Event)
-       \/ Kind(Event) = K_Claim /\ ReplayClaim(Event)
-       \/ Kind(Event) = K_Refuse /\ ReplayRefuse(Event)
-       \/ Kind(Event) = K_Adopt /\ ReplayAdopt(Event)
+    /\ \/ RegisterStep(Event) /\ UNCHANGED tieringVars
+       \/ TieringStep(Event) /\ UNCHANGED vars
        \/ Kind(Event) = K_Restart /\ ReplayRestart(Event)
     /\ cursor' = cursor + 1
     /\ unanswered' = UnansweredAfter(Event)
     /\ UNCHANGED trace
 
-TraceSpec == TraceInit /\ [][TraceNext]_<<vars, trace, cursor, unanswered>>
+TraceSpec == TraceInit /\ [][TraceNext]_<<vars, tieringVars, trace, cursor, unanswered>>
 
 (* A constraint that prints each trace whose end is reached: the checker takes the set difference. *)
 TraceAccepted == cursor <= Len(Traces[trace]) \/ PrintT(<<"OK", trace>>)

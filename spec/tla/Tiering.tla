@@ -28,7 +28,7 @@ VARIABLES
     archived,      \* [node -> generation]  durable: what the archive is on record to hold, or something newer
     settled,       \* [node -> BOOLEAN]     durable: no request of an older generation is alive any more
     sent,          \* the generations of all bodies ever sent: what an object of ours may be
-    said           \* <<generation, settled>>: all that any node has put on record, and may tell the others
+    said           \* [generation, settled]: all that any node has put on record, and may tell the others
 
 tieringVars == <<looked, shipping, knows, archived, settled, sent, said>>
 
@@ -62,7 +62,8 @@ TieringInit(nodes) ==
 (* was sent by one of us.  A look gives up whatever this node is still waiting for: that answer may never come.        *)
 Look(n, head, found) ==
     /\ head.generation > 0
-    /\ found.present \/ found = NoObject
+    /\ found.present = (found.etag # 0)
+    /\ found.generation > 0 => found.present
     /\ found.generation > 0 => found.generation \in sent
     /\ looked' = [looked EXCEPT ![n] = [head |-> head, found |-> found, record |-> archived[n]]]
     /\ shipping' = [shipping EXCEPT ![n] = 0]
@@ -93,13 +94,13 @@ Shipped(n, generation) ==
 (* record.  Before the first generation there was none, so nothing older can be alive; and what is settled once is so  *)
 (* for all, as nothing older is ever sent again.  A record only grows: what is told may be told late.                  *)
 Confirm(n, generation, by, isSettled) ==
-    /\ by = "told" => <<generation, isSettled>> \in said
+    /\ by = "told" => [generation |-> generation, settled |-> isSettled] \in said
     /\ by # "told" => generation = knows[n]
     /\ by # "told" => isSettled = (generation = 1)
     /\ generation > archived[n] \/ (generation = archived[n] /\ isSettled /\ ~settled[n])
     /\ archived' = [archived EXCEPT ![n] = generation]
     /\ settled' = [settled EXCEPT ![n] = isSettled]
-    /\ said' = said \cup {<<generation, isSettled>>}
+    /\ said' = said \cup {[generation |-> generation, settled |-> isSettled]}
     /\ UNCHANGED <<looked, shipping, knows, sent>>
 
 (* Another look, a request's longest life after what is on record was put there: whatever was read before is dead, and  *)
@@ -112,7 +113,7 @@ Settle(n, generation, waited) ==
     /\ Shows(looked[n]) = generation
     /\ looked[n].record = generation
     /\ settled' = [settled EXCEPT ![n] = TRUE]
-    /\ said' = said \cup {<<generation, TRUE>>}
+    /\ said' = said \cup {[generation |-> generation, settled |-> TRUE]}
     /\ UNCHANGED <<looked, shipping, knows, archived, sent>>
 
 (* The archive holds something older, or nothing: an old request came after all.  The head is to be shipped again. *)

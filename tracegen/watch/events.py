@@ -49,6 +49,8 @@ class Restart(Event, tag=True, gc=False, kw_only=True):
     etag: str | None
     deleted: bool
     versions: tuple[int, ...]
+    archived: int
+    settled: bool
 
 
 class Prepare(Event, tag=True, gc=False, kw_only=True):
@@ -148,9 +150,63 @@ class Read(Event, tag=True, gc=False, kw_only=True):
     generation: int
 
 
-AnyLine = (
-    Start | Stop | Restart | Prepare | Promise | Claim | Propose | Accept | Adopt | Refuse | Acknowledge | Report | Read
-)
+class Look(Event, tag=True, gc=False, kw_only=True):
+    accepted: Ballot
+    generation: int
+    deleted: bool
+    found_present: bool
+    found_generation: int
+    found_etag: str | None
+
+
+class Ship(Event, tag=True, gc=False, kw_only=True):
+    generation: int
+    deleted: bool
+    etag: str | None
+    found_present: bool
+    found_generation: int
+    condition: str
+    condition_etag: str | None
+
+
+class Shipped(Event, tag=True, gc=False, kw_only=True):
+    generation: int
+
+
+class Recorded(Event, gc=False, kw_only=True):
+    """What a replica says it had on record of the archive."""
+
+    was_archived: int
+    was_settled: bool
+
+
+class Confirm(Recorded, tag=True, gc=False, kw_only=True):
+    generation: int
+    by: str
+    is_settled: bool
+
+
+class Settle(Recorded, tag=True, gc=False, kw_only=True):
+    generation: int
+    waited_ms: int
+    request_life_ms: int
+
+
+class Doubt(Recorded, tag=True, gc=False, kw_only=True):
+    pass
+
+
+class Evict(Recorded, tag=True, gc=False, kw_only=True):
+    generation: int
+    was_generation: int
+
+
+class Answer(Event, tag=True, gc=False, kw_only=True):
+    generation: int
+
+
+AnyRegisterLine = Restart | Prepare | Promise | Claim | Propose | Accept | Adopt | Refuse | Acknowledge | Report | Read
+AnyLine = Start | Stop | AnyRegisterLine | Look | Ship | Shipped | Confirm | Settle | Doubt | Evict | Answer
 _DECODER: Final = msgspec.json.Decoder(AnyLine)
 
 Files = dict[str, list[Any]]

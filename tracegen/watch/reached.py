@@ -45,6 +45,16 @@ def _owner(event: Any) -> str:
     return str(event.ballot[1]) if event.ballot else ""
 
 
+def _said(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _compared(archived: int, generation: int) -> str:
+    if archived == 0:
+        return NONE
+    return "older" if archived < generation else "same" if archived == generation else "newer"
+
+
 def _following(event: Any) -> str:
     return "next" if event.next else "no next"
 
@@ -80,4 +90,20 @@ _CLASSES: Final[dict[type, Callable[[Any], Reached]]] = {
         _age(event.generation),
         "all" if len(event.counted) == len(event.replicas) else "some",
     ),
+    events.Look: lambda event: (
+        _said(event.deleted),
+        _said(event.found_present),
+        _compared(event.found_generation, event.generation),
+    ),
+    events.Ship: lambda event: (
+        _said(event.deleted),
+        _said(event.found_present),
+        _age(event.found_generation),
+    ),
+    events.Shipped: lambda event: (_age(event.generation),),
+    events.Confirm: lambda event: (event.by, _said(event.is_settled), _compared(event.was_archived, event.generation)),
+    events.Settle: lambda event: (_age(event.generation),),
+    events.Doubt: lambda event: (_said(event.was_settled),),
+    events.Evict: lambda event: (_compared(event.was_archived, event.generation),),
+    events.Answer: lambda event: (_age(event.generation),),
 }

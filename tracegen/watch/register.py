@@ -1,19 +1,20 @@
 """Replays a run's traces through the rules of spec/tla/RegisterTrace.tla, in Python, event by event.
 
 Written from the spec alone, with its names, and without the server's code: each rule is the spec's conjunct, and its
-text is what a violation says. The rules on causes are those of spec/register.toml. TLC judges a sample of what this
-judges, and everything that it refuses; a test holds the two against each other.
+text is what a violation says. Beside it: causes.py, and tiering.py for what is done with the archive. TLC judges a
+sample of what this judges, and everything that it refuses; a test holds the two against each other.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
 from tracegen.watch import events
+from tracegen.watch.causes import Begins, Causes
 from tracegen.watch.events import Files
 from tracegen.watch.heads import NO_HEAD, TOLD, Head, apply, makes, names, outcome_of
+from tracegen.watch.tiering import Tiering
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def _nodes(files: Files) -> tuple[str, ...]:
 
 def _first_violation(path: str, behaviour: Sequence[Any], files: Files, nodes: Sequence[str]) -> Violation | None:
     register = Register(*_parameters(behaviour, nodes))
-    replay = register.actions()
+    replay = register.actions() | Tiering(register).actions()
     causes = Causes(path, files)
     begins = Begins()
     for position, event in enumerate(behaviour, start=1):
@@ -108,7 +109,6 @@ class Register:
 
     def actions(self) -> dict[type, Action]:
         return {
-            events.Restart: self.restart,
             events.Prepare: self.prepare,
             events.Promise: self.promise,
             events.Claim: self.claim,
@@ -330,6 +330,10 @@ class Register:
         self.reply.pop(event.node, None)
         return ""
 
+    def head_of(self, node: str) -> Head:
+        """The head that a replica has accepted."""
+        return self.state.get(node, NO_REPLY)[2]
+
     # -- what an event says of the past, and of the group
 
     def _other_state(self, event: Any) -> str:
@@ -380,91 +384,3 @@ def _other_result(event: Any, outcome: str, head: Head) -> str:
     if (event.generation, event.deleted, event.etag, event.versions) != head[:TOLD]:
         return f"generation, etag, deleted, versions(e) = Apply(..): {head[:TOLD]}"
     return ""
-
-
-# -- causes
-
-_PAIRS: Final[dict[tuple[type, type], tuple[tuple[str, ...], tuple[str, ...]]]] = {
-    (events.Promise, events.Prepare): (("ballot",), ("ballot",)),
-    (events.Propose, events.Promise): (("ballot",), ("ballot",)),
-    (events.Propose, events.Accept): (("ballot",), ("next",)),
-    (events.Propose, events.Claim): (("ballot",), ("next",)),
-    (events.Accept, events.Propose): (("ballot", "next", "generation", "etag", "deleted", "versions"),) * 2,
-    (events.Accept, events.Claim): (("ballot", "next", "generation", "etag", "deleted", "versions"),) * 2,
-    (events.Adopt, events.Report): (
-        ("read", "ballot", "generation"),
-        ("read", "was_accepted", "was_generation"),
-    ),
-    (events.Refuse, events.Prepare): (("ballot",), ("ballot",)),
-    (events.Refuse, events.Propose): (("ballot",), ("ballot",)),
-    (events.Refuse, events.Claim): (("ballot",), ("ballot",)),
-    (events.Acknowledge, events.Accept): (("ballot", "generation"),) * 2,
-    (events.Acknowledge, events.Claim): (("ballot", "generation"),) * 2,
-    (events.Read, events.Report): (("read", "accepted", "generation"), ("read", "was_accepted", "was_generation")),
-}
-"""Which kind may be caused by which, and the fields that one message must have in both alike (spec/register.toml)."""
-
-_GETTERS: Final = {kinds: (attrgetter(*own), attrgetter(*other)) for kinds, (own, other) in _PAIRS.items()}
-_ONE_CAUSE: Final = frozenset((events.Promise, events.Accept, events.Adopt, events.Refuse))
-_CAUSE_EACH_COUNTED: Final = frozenset((events.Propose, events.Acknowledge, events.Read))
-
-
-class Causes:
-    """The rules on what a message must be caused by, and that it arrives as it was sent."""
-
-    def __init__(self, path: str, files: Files) -> None:
-        self._path = path
-        self._files = files
-        self._named: set[str] = set()
-
-    def broken(self, event: Any, kind: type) -> str:
-        named = event.cause
-        if not named:
-            wants = len(event.counted) if kind in _CAUSE_EACH_COUNTED else int(kind in _ONE_CAUSE)
-            return f"causes: it has none, of {wants}" if wants else ""
-        causes = []
-        for cause in named:
-            name, _, seq = cause.rpartition(".")
-            causes.append(self._files[name][int(seq) - 1])
-        if kind in _ONE_CAUSE:
-            if len(causes) != 1:
-                return f"causes: it has {len(causes)}, of 1"
-        elif kind not in _CAUSE_EACH_COUNTED:
-            return "causes: it may have none"
-        elif len(causes) != len(event.counted) or {cause.node for cause in causes} != set(event.counted):
-            return "causes: one on each node that is counted"
-        for cause in causes:
-            getters = _GETTERS.get((kind, type(cause)))
-            if getters is None or cause.path != self._path:
-                return f"causes: {cause.id}, {type(cause).__name__}, cannot be a cause of it"
-            if getters[0](event) != getters[1](cause):
-                return f"carries: {cause.id} says something else"
-        if kind is events.Read:
-            if not self._named.isdisjoint(named):
-                return "causes: a Read before it has named one of them"
-            self._named.update(named)
-        elif kind is events.Refuse and event.step != ("prepare" if type(causes[0]) is events.Prepare else "accept"):
-            return f"carries: {causes[0].id} is no request to {event.step}"
-        return ""
-
-
-_OPENED: Final = frozenset((events.Promise, events.Claim, events.Accept, events.Adopt, events.Refuse, events.Report))
-
-
-class Begins:
-    """A process that came back says what it read from disk before all else that an acceptor says, and says it once."""
-
-    def __init__(self) -> None:
-        self._open: set[tuple[str, int]] = set()
-
-    def broken(self, event: Any, kind: type) -> str:
-        process = (event.node, event.incarnation)
-        if kind is events.Restart:
-            if event.incarnation == 1 or process in self._open:
-                return "begins: a Restart that is not the first word of a later incarnation"
-        elif kind not in _OPENED:
-            return ""
-        elif event.incarnation > 1 and process not in self._open:
-            return "begins: no Restart before it"
-        self._open.add(process)
-        return ""
