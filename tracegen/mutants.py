@@ -89,14 +89,17 @@ async def _try(scenario: Scenario, seed: int, mutant: str | None, backend: str, 
     seconds = sum(report.stages.values()) + checked.seconds
     verdict = checked.verdict
     result, why = verdict.status, verdict.reasons or report.inadequate
-    if mutant is None and result == "accepted" and report.problems:
-        result, why = "unchecked", report.problems  # a node that falls over has done nothing wrong, and nothing right
+    found_by = _caught_by(checked)
+    if result == "accepted" and report.problems:
+        # an honest node that falls over has done nothing wrong, and nothing right
+        result, why = "unchecked" if mutant is None else "refused", report.problems
+        found_by = "run"
     return Trial(
         mutant=mutant,
         scenario=scenario.name,
         seed=seed,
         result=result,
-        caught_by=_caught_by(checked),
+        caught_by=found_by,
         events=verdict.events,
         first_refused=min((refusal.position for refusal in verdict.refused), default=0),
         seconds=round(seconds, 1),
