@@ -41,7 +41,7 @@ def smaller(scenario: Scenario, keys: Sequence[str], attempts: Attempts) -> Scen
             _fewer_nodes,
             _fewer_names,
             _plainer,
-            _plainer_archive,
+            plainer_archive,
         ):
             found = shrink(found, attempts.failing)
         if replace(found, seed=0) == replace(before, seed=0):
@@ -272,7 +272,7 @@ def _plainer_faults(fault: FaultSpec) -> Iterator[FaultSpec]:
         yield replace(plain, nemesis="kill")
 
 
-def _plainer_archive(scenario: Scenario, fails: Fails) -> Scenario:
+def plainer_archive(scenario: Scenario, fails: Fails) -> Scenario:
     """Without an archive if that fails too; else with one of which less is said."""
     archive, usual = scenario.archive, ArchiveShape()
     best = scenario
@@ -357,5 +357,5 @@ PASSES: Final = (
     _fewer_nodes,
     _fewer_names,
     _plainer,
-    _plainer_archive,
+    plainer_archive,
 )

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tracegen import scenario as scenarios
+from tracegen.archive.shape import NO_ARCHIVE, ArchiveShape, ModeRule
 from tracegen.backend.sim.session import simulate
 from tracegen.cli import app
 from tracegen.errors import HarnessError
@@ -16,6 +17,7 @@ from tracegen.history import Operation
 from tracegen.places import RunPlaces
 from tracegen.scenario import ClusterShape, FaultSpec, Scenario, SizeRange, Workload
 from tracegen.shrink.attempts import way
+from tracegen.shrink.passes import plainer_archive
 from tracegen.shrink.recorded import recorded, report_of
 from tracegen.shrink.shrinking import shrink, write
 from tracegen.watch.findings import look
@@ -111,6 +113,20 @@ def test_a_recorded_run_asks_for_the_same_when_it_is_done_again(tmp_path: Path) 
     assert sum(each in known for each in asked(second)) > 0.9 * len(known)
     again = {(each.client, each.op) for each in recorded(second).operations}
     assert {(each.client, each.op) for each in told.operations} <= again
+
+
+def test_an_archive_that_does_not_matter_is_shrunk_away_and_one_that_does_is_made_plainer() -> None:
+    rules = (ModeRule("stirred/k", "none"),)
+    archive = ArchiveShape("s3", "write_back", rules, 9, 9, settings={"a": 1})
+    scenario = replace(SCENARIO, archive=archive, faults=())
+    assert plainer_archive(scenario, lambda candidate: candidate).archive == NO_ARCHIVE
+
+    def evicts(candidate: Scenario) -> Scenario | None:
+        return candidate if candidate.archive.evict_above_bytes else None
+
+    assert plainer_archive(scenario, evicts).archive == ArchiveShape("s3", "write_back", evict_above_bytes=9)
+    away = replace(scenario, faults=(FaultSpec("archive_down", 0.1, 0.2),))
+    assert plainer_archive(away, lambda candidate: candidate).archive == ArchiveShape("s3", "write_back")
 
 
 def test_a_run_with_nothing_wrong_cannot_be_shrunk(tmp_path: Path) -> None:
