@@ -256,6 +256,11 @@ def _description(scenario: Scenario, seed: int) -> list[str]:
         f"  mix       {mix}",
         f"  keys      {load.keys}; {load.hot_keys} of them get {load.hot_share:.0%} of the operations",
     ]
+    archive = scenario.archive
+    if archive.is_there:
+        rules = "".join(f"; {rule.prefix}...: {rule.mode}" for rule in archive.rules)
+        evicts = f"; nodes keep about {archive.evict_above_bytes:,} bytes" if archive.evict_above_bytes else ""
+        lines.append(f"  archive   {archive.kind}, {archive.mode}{rules}{evicts}")
     for fault in plan(scenario, seed):
         hit = ", ".join(fault.nodes) or "the coordinator of the hottest key"
         when = ", in the middle of a write" if fault.spec.when == "mid_write" else ""

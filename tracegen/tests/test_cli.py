@@ -39,6 +39,15 @@ def test_describe_tells_when_the_faults_of_a_seed_come() -> None:
     assert "seed 3" in text
 
 
+def test_describe_tells_what_archive_is_behind_the_cluster() -> None:
+    code, text = said("describe", "archive-throttling")
+    assert code == 0
+    assert (
+        "archive   s3, write_back; archive-throttling/k000...: write_through; archive-throttling/k001...: none" in text
+    )
+    assert "archive_throttle n1, n2, n3 for 3 s" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
