@@ -15,6 +15,16 @@ from impl.storage.tests.old import make_old, old_registers, old_rows
 from integration.cluster import Nodes, running
 from tracegen.backend.sim.vfs import SimDisk
 
+COLUMNS_OF_FORMAT_1 = [
+    "path",
+    "slot",
+    "promised_round",
+    "promised_node",
+    "accepted_round",
+    "accepted_node",
+    "head",
+    "body",
+]
 LARGE = bytes(range(256)) * 40_000
 
 
@@ -25,6 +35,12 @@ def to_format_1(file: Path) -> None:
     for (name,) in names:
         if name not in ("node", "registers", "events"):
             connection.execute(f"DROP TABLE {name}")
+    for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index' AND sql != ''").fetchall():
+        connection.execute(f"DROP INDEX {name}")
+    for _, column, *_ in connection.execute("PRAGMA table_info(registers)").fetchall():
+        if column not in COLUMNS_OF_FORMAT_1:
+            connection.execute(f"ALTER TABLE registers DROP COLUMN {column}")
+    connection.execute("DELETE FROM node WHERE key NOT IN ('incarnation', 'rounds')")
     connection.pragma("user_version", 1)
     connection.close()
 
