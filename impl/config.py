@@ -23,6 +23,7 @@ from impl.protocol.rules import MUTANTS
 from impl.tls import TlsSettings
 
 NODES_MAX: Final = 64
+DISKS_MAX: Final = 32
 NODE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 REGION: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 HOST_NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
@@ -42,7 +43,10 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class DiskSettings(msgspec.Struct, frozen=True):
-    """A directory to keep data in, and its share of the node's slots (`weight`, relative, above 0)."""
+    """A directory to keep data in, and its share of the node's slots (`weight`, relative, above 0).
+
+    Each disk is for its own slots only. The list is for ever that of the first start (impl/storage/membership.py).
+    """
 
     path: Path
     weight: float = 1.0
@@ -237,8 +241,12 @@ def _read_node(node: Section) -> NodeSettings:
         DiskSettings(Path(disk.text("path")), disk.number("weight", 1.0, above=0.0))
         for disk in node.sections("disks", required=True)
     )
-    if len(disks) > 1:
-        node.fault("disks", f"a list of {len(disks)}", "give one disk; several disks a node are not supported yet")
+    if len(disks) > DISKS_MAX:
+        node.fault("disks", f"a list of {len(disks)}", f"at most {DISKS_MAX} disks make a node")
+    paths = [str(disk.path) for disk in disks]
+    for position, path in enumerate(paths):
+        if path in paths[:position]:
+            node.fault(f"disks[{position}].path", path, "another disk of this node has it; give each its own")
     return NodeSettings(
         node_id=node_id,
         bind_addr=bind,
@@ -264,7 +272,7 @@ def _check_nodes(cluster: Section, nodes: tuple[NodeSettings, ...]) -> None:
     seen: dict[str, str] = {}
     for position, node in enumerate(nodes):
         claims = [("node_id", node.node_id), ("advertise_addr", str(node.advertise_addr))]
-        claims += [("disks", str(disk.path)) for disk in node.disks]
+        claims += [("disks", path) for path in dict.fromkeys(str(disk.path) for disk in node.disks)]
         for key, value in claims:
             claim = f"{key} {value}"
             if value and claim in seen and not (key == "disks" and not Path(value).is_absolute()):

@@ -138,6 +138,12 @@ class DiskFull(AmberioError):
     code, status, outcome = "DiskFull", 507, "failed"
 
 
+class DiskFailed(AmberioError):
+    """The disk that keeps this slot here has failed and is out of service; nothing was done. Other replicas may be."""
+
+    code, status, outcome, retry_after_s = "DiskFailed", 503, "failed", 1
+
+
 class BadBytes(AmberioError):
     """No replica has the right bytes of a part; wrong ones are never served."""
 

@@ -31,7 +31,7 @@ from impl.api.s3 import credentials
 from impl.api.s3.api import S3Api
 from impl.cluster.registry.agreement import Agreed, agree, registry_of
 from impl.cluster.registry.embedded import Wanted
-from impl.cluster.registry.file import DirectoryFile
+from impl.cluster.registry.file import EveryDisk
 from impl.cluster.secret import Secret
 from impl.config import NodeSettings, S3Settings, Settings, read_tree, settings_of
 from impl.doors import RealClock
@@ -80,7 +80,7 @@ def _start(options: argparse.Namespace) -> Start:
     settings = settings_of(tree, os.environ, options.config.name, options.config)
     me = settings.node(options.node)
     _refuse_mutants(settings, options.config.name, options.allow_mutants)
-    agreed = agree(DirectoryFile(me.disks[0].path), registry_of(settings.registry), _wanted(settings))
+    agreed = agree(EveryDisk([disk.path for disk in me.disks]), registry_of(settings.registry), _wanted(settings))
     return Start(settings, me, agreed, share(agreed.cluster, tree))
 
 
@@ -94,7 +94,7 @@ def _join(options: argparse.Namespace) -> Start:
     me = settings.node(options.node)
     _refuse_mutants(settings, joined.source, options.allow_mutants)
     seed = joining.SeedRegistry(options.url, joined.shared.record)
-    agreed = agree(DirectoryFile(me.disks[0].path), seed, _wanted(settings))
+    agreed = agree(EveryDisk([disk.path for disk in me.disks]), seed, _wanted(settings))
     if options.data:
         joining.keep(joined, me.disks[0].path)
     if joined.notice:

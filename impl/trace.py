@@ -43,8 +43,8 @@ class Tracer(Protocol):
         """A volatile event; returns its id."""
         ...
 
-    def emit_durable(self, encoded: bytes, commit: int) -> str:
-        """An event whose transaction is on disk; `commit` is its number there."""
+    def emit_durable(self, encoded: bytes, commit: int, disk: int = 1) -> str:
+        """An event whose transaction is on disk; `commit` is its number there, on this one of the node's disks."""
         ...
 
     def touch(self, path: str, found: Register) -> None:
@@ -67,7 +67,7 @@ class NoTrace:
     def emit(self, event: events.TraceEvent) -> str:
         return ""
 
-    def emit_durable(self, encoded: bytes, commit: int) -> str:
+    def emit_durable(self, encoded: bytes, commit: int, disk: int = 1) -> str:
         return ""
 
     def touch(self, path: str, found: Register) -> None:
@@ -94,7 +94,10 @@ class _Stop(msgspec.Struct, tag_field="event", tag="Stop"):
 
 
 class FileTrace:
-    """Writes `<directory>/<node>.<incarnation>.ndjson`. `flushed` is told the last durable event that is written."""
+    """Writes `<directory>/<node>.<incarnation>.ndjson`.
+
+    `flushed` is told the last durable event of a disk that is written: its number there, and which disk.
+    """
 
     enabled = True
 
@@ -104,7 +107,7 @@ class FileTrace:
         node_id: str,
         incarnation: int,
         now_ms: Callable[[], int],
-        flushed: Callable[[int], None],
+        flushed: Callable[[int, int], None],
         disk: Disk | None = None,
     ) -> None:
         file = trace_file(directory, node_id, incarnation)
@@ -112,7 +115,7 @@ class FileTrace:
         self._incarnation = incarnation
         self._now_ms = now_ms
         self._flushed = flushed
-        self._last_commit = 0
+        self._last_commits: dict[int, int] = {}
         # how many paths one incarnation touches bounds this; the first has nothing to say of what it found
         self._touched: set[str] = set()
 
@@ -124,9 +127,9 @@ class FileTrace:
     def emit(self, event: events.TraceEvent) -> str:
         return self._writer.add(_encode(event), self._now_ms())
 
-    def emit_durable(self, encoded: bytes, commit: int) -> str:
-        self._last_commit = commit
-        return self._writer.add(encoded, self._now_ms(), commit)
+    def emit_durable(self, encoded: bytes, commit: int, disk: int = 1) -> str:
+        self._last_commits[disk] = commit
+        return self._writer.add(encoded, self._now_ms(), commit, disk)
 
     def touch(self, path: str, found: Register) -> None:
         if self._incarnation == 1 or path in self._touched:
@@ -147,8 +150,10 @@ class FileTrace:
         )
 
     def flush(self) -> None:
-        if self._writer.flush() and self._last_commit:
-            self._flushed(self._last_commit)
+        if self._writer.flush():
+            for disk, commit in self._last_commits.items():
+                self._flushed(commit, disk)
+            self._last_commits.clear()
 
     def close(self) -> None:
         """A clean end: the last line says so."""
@@ -175,10 +180,12 @@ class _Lines:
         self._lines: list[bytes] = []
         self._size_bytes = 0
 
-    def add(self, encoded: bytes, time_ms: int, commit: int = 0) -> str:
+    def add(self, encoded: bytes, time_ms: int, commit: int = 0, disk: int = 1) -> str:
         """Add one line; `encoded` is the event's own JSON object, which is never empty. Returns the event's id."""
         self._seq += 1
         committed = f'"commit":{commit},' if commit else ""
+        if disk != 1:
+            committed += f'"disk":{disk},'
         line = f'{self._begin}{self._seq},"time_ms":{time_ms},{committed}'.encode() + encoded[1:] + b"\n"
         self._lines.append(line)
         self._size_bytes += len(line)
@@ -213,15 +220,23 @@ def trace_file(directory: Path, node_id: str, incarnation: int) -> Path:
     return directory / f"{node_id}.{incarnation}.ndjson"
 
 
-_SEQ: Final = re.compile(rb'^\{"node":"[^"]*","incarnation":\d+,"seq":(\d+),"time_ms":(\d+),(?:"commit":(\d+),)?')
+_SEQ: Final = re.compile(
+    rb'^\{"node":"[^"]*","incarnation":\d+,"seq":(\d+),"time_ms":(\d+),(?:"commit":(\d+),(?:"disk":(\d+),)?)?'
+)
 TAIL_BYTES: Final = 4 * 1024 * 1024
 
 
-def complete(directory: Path, node_id: str, incarnation: int, durable: Iterable[tuple[int, bytes]]) -> int:
+def complete(
+    directory: Path, node_id: str, incarnation: int, durable: Iterable[tuple[int, bytes]], disk: int = 1
+) -> int:
     """Complete the trace of a killed incarnation with the durable events that its kill kept from the file.
 
-    `durable` are the events in the database, by number. A line that the kill tore is cut off first. Returns how many
-    lines were added. An incarnation that never wrote a line is left without a file.
+    `durable` are the events in the database of one of the node's disks, by number. A line that the kill tore is cut off
+    first. Returns how many lines were added. An incarnation that never wrote a line is left without a file.
+
+    With several disks, one after the other: each one's events are in its own order, and what is missing of one cannot
+    have been caused by what is missing of another. For nobody sees a step before its line is added, and all lines
+    added by then are out before the commit of anything that is decided later (`RegisterStore`).
     """
     file = trace_file(directory, node_id, incarnation)
     if not file.exists():
@@ -230,12 +245,15 @@ def complete(directory: Path, node_id: str, incarnation: int, durable: Iterable[
     if file.stat().st_size == 0:
         file.unlink()
         return 0
-    seq, time_ms, commit = _last_line(file)
+    left = list(durable)
+    if not left:
+        return 0
+    seq, time_ms, commit = _last_line(file, disk)
     lines = _Lines(file, node_id, incarnation, seq, RealDisk())
     added = 0
-    for number, encoded in durable:
+    for number, encoded in left:
         if number > commit:
-            lines.add(encoded, time_ms, number)
+            lines.add(encoded, time_ms, number, disk)
             added += 1
     lines.flush()
     lines.close()
@@ -252,29 +270,33 @@ def _cut_torn_line(file: Path) -> None:
             opened.truncate(size_bytes - len(tail) + end)
 
 
-def _last_line(file: Path) -> tuple[int, int, int]:
-    """seq and time of the last line, and the highest number of a durable event (they are in order)."""
+def _last_line(file: Path, disk: int) -> tuple[int, int, int]:
+    """seq and time of the last line, and the highest number of a disk's durable event (they are in order)."""
     with file.open("rb") as opened:
-        size_bytes = opened.seek(0, os.SEEK_END)
-        position = max(0, size_bytes - TAIL_BYTES)
-        while True:
-            opened.seek(position)
-            last, commit = _scan_back(opened.read(), whole=position == 0)
-            if last is not None and (commit or position == 0):
+        end = opened.seek(0, os.SEEK_END)
+        last: tuple[int, int] | None = None
+        while end:
+            begin = max(0, end - TAIL_BYTES)
+            opened.seek(begin)
+            text = opened.read(end - begin)
+            # a piece begins in the midst of a line, which belongs to the piece before it
+            whole_from = text.find(b"\n") + 1 if begin else 0
+            found, commit = _scan_back(text[whole_from:], disk)
+            last = last or found
+            if last is not None and commit:
                 return last[0], last[1], commit
-            if position == 0:
-                return 0, 0, 0
-            position = max(0, position - TAIL_BYTES)
+            end = begin + whole_from
+            assert whole_from or not begin, "a line is shorter than a piece"
+        return (last[0], last[1], 0) if last is not None else (0, 0, 0)
 
 
-def _scan_back(text: bytes, whole: bool) -> tuple[tuple[int, int] | None, int]:
-    lines = text.splitlines()
+def _scan_back(text: bytes, disk: int) -> tuple[tuple[int, int] | None, int]:
     last: tuple[int, int] | None = None
-    for line in reversed(lines if whole else lines[1:]):
+    for line in reversed(text.splitlines()):
         found = _SEQ.match(line)
         if found is None:
             continue
         last = last or (int(found[1]), int(found[2]))
-        if found[3]:
+        if found[3] and int(found[4] or 1) == disk:
             return last, int(found[3])
     return last, 0

@@ -66,7 +66,7 @@ def test_a_manifest_knows_the_events_the_fields_and_the_values_that_the_schema_a
     schema = json.loads((path.parent / tomllib.loads(path.read_text())["schema"]).read_text())
     events = {reference["$ref"].rpartition("/")[2] for reference in schema["oneOf"]}
     assert events == {*manifest.kinds, *manifest.ignored}
-    common = {"node", "incarnation", "seq", "time_ms", "event", "cause", manifest.split_by, "commit"}
+    common = {"node", "incarnation", "seq", "time_ms", "event", "cause", manifest.split_by, "commit", "disk"}
     for kind in manifest.kinds.values():
         properties = schema["$defs"][kind.name]["properties"]
         assert set(kind.fields) == set(properties) - common, kind.name

@@ -66,11 +66,21 @@ class ListAnswer(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-class HealthAnswer(msgspec.Struct, frozen=True):
+class DiskItem(msgspec.Struct, frozen=True):
+    """A disk by its number; `status` is healthy or failed."""
+
+    disk: int
+    status: str
+
+
+class HealthAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`status` is ok, or degraded if some of the node's disks have failed; `disks` is there if it has several."""
+
     status: str
     node_id: str
     cluster_id: str
     incarnation: int
+    disks: list[DiskItem] = []
 
 
 class MemberItem(msgspec.Struct, frozen=True):
@@ -294,7 +304,11 @@ class NativeApi:
         reason = "draining: the node is about to stop" if self.draining else node.not_ready()
         if reason is not None:
             raise NotReady(reason)
-        return json_answer(200, HealthAnswer("ok", node.node_id, node.cluster_id, node.incarnation))
+        health = node.disks()
+        status = "ok" if all(health.values()) else "degraded"
+        disks = [DiskItem(disk, "healthy" if is_healthy else "failed") for disk, is_healthy in health.items()]
+        answer = HealthAnswer(status, node.node_id, node.cluster_id, node.incarnation, disks if len(disks) > 1 else [])
+        return json_answer(200, answer)
 
     async def nodes(self, request: Request) -> Answer:
         """All nodes, and how they look from here."""

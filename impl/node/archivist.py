@@ -18,7 +18,7 @@ from impl.errors import AmberioError, ArchiveThrottled, ArchiveUnavailable, NoQu
 from impl.model import NOTHING_AFTER, Unshipped
 from impl.node.coordinator import Locate
 from impl.node.shipper import Shipper
-from impl.storage.registers import RegisterStore
+from impl.storage.face import Registers
 
 PAGE_MAX: Final = 256
 POLL_S: Final = 1.0
@@ -48,7 +48,7 @@ class Archivist:
         self,
         node_id: str,
         settings: ArchiveSettings,
-        store: RegisterStore,
+        store: Registers,
         shipper: Shipper,
         liveness: Liveness,
         locate: Locate,

@@ -33,7 +33,7 @@ from impl.protocol.proposer import (
     window_has_passed,
 )
 from impl.protocol.rules import Rules
-from impl.storage.registers import RegisterStore
+from impl.storage.face import Registers
 from impl.trace import Tracer
 
 Locate = Callable[[str], tuple[int, ReplicaSet]]
@@ -83,7 +83,7 @@ class Coordinator:
     def __init__(
         self,
         node_id: str,
-        store: RegisterStore,
+        store: Registers,
         replica: Replica,
         peers: Peers,
         tracer: Tracer,

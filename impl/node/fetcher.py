@@ -19,8 +19,8 @@ from impl.archive.settings import ArchiveSettings
 from impl.errors import AmberioError, ArchiveCorrupted, BadBytes, NeverWritten, NotInArchive
 from impl.model import PART_BYTES, SYSTEM_START, Head, PartRef
 from impl.node.uploads import Source
+from impl.storage.face import Registers
 from impl.storage.parts import PartStore, sha256
-from impl.storage.registers import RegisterStore
 
 P = ParamSpec("P")
 
@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 class Fetcher(Collector):
     """Fetches for one node."""
 
-    def __init__(self, settings: ArchiveSettings, archive: Archive, store: RegisterStore, parts: PartStore) -> None:
+    def __init__(self, settings: ArchiveSettings, archive: Archive, store: Registers, parts: PartStore) -> None:
         self._settings = settings
         self._archive = archive
         self._store = store

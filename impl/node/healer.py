@@ -26,7 +26,7 @@ from impl.protocol.acceptor import on_adopt
 from impl.protocol.change import READ
 from impl.protocol.messages import Read, State
 from impl.protocol.rules import HONEST, Rules
-from impl.storage.registers import RegisterStore
+from impl.storage.face import Registers
 
 HEALS_AT_ONCE_MAX: Final = 32
 PATHS_MAX: Final = 2000
@@ -66,7 +66,7 @@ class Healer:
         incarnation: int,
         nodes: Sequence[str],
         groups: Sequence[ReplicaSet],
-        store: RegisterStore,
+        store: Registers,
         peers: Peers,
         coordinator: Coordinator,
         uploads: Uploads,
@@ -152,13 +152,15 @@ class Healer:
                 return found
 
     async def _different(self, node: str) -> set[int]:
-        """The slots that both hold and that have accepted something else there."""
+        """The slots that both hold, on a disk in service, and that have accepted something else there."""
         theirs = await self._peers.digests(node, self._timing.step_s)
         ours = self._store.digests.all()
         return {
             slot
             for slot, digest in theirs.items()
-            if digest != ours.get(slot, 0) and {node, self._node_id} <= set(self._groups[slot].nodes)
+            if digest != ours.get(slot, 0)
+            and {node, self._node_id} <= set(self._groups[slot].nodes)
+            and self._store.is_serving(slot)
         }
 
     async def heal(

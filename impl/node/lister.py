@@ -18,7 +18,7 @@ from impl.node.reader import Reader
 from impl.protocol.messages import State
 from impl.protocol.proposer import ReadTally
 from impl.protocol.rules import HONEST, Rules
-from impl.storage.registers import RegisterStore
+from impl.storage.face import Registers
 
 _SYSTEM_END = SYSTEM_START + "\U0010ffff"
 """Above all system paths, and below all other paths that are above one of them."""
@@ -47,7 +47,7 @@ class Lister:
         self,
         node_id: str,
         nodes: Sequence[str],
-        store: RegisterStore,
+        store: Registers,
         peers: Peers,
         reader: Reader,
         locate: Locate,

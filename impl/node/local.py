@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 from impl.errors import NeverWritten
 from impl.model import Head, Register
+from impl.storage.face import Registers
 from impl.storage.parts import PartStore
-from impl.storage.registers import RegisterStore, Slotlet
+from impl.storage.registers import Slotlet
 
 
 class Local:
     """What lies on this node's disk."""
 
-    def __init__(self, store: RegisterStore, parts: PartStore) -> None:
+    def __init__(self, store: Registers, parts: PartStore) -> None:
         self._store = store
         self._parts = parts
 

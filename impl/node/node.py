@@ -1,6 +1,6 @@
 """The node as its APIs see it: put, delete, head, body, list. No protocol edges, no wiring; linearizable per path."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -61,6 +61,7 @@ class Node:
         uploads: Uploads,
         locate: Locate,
         members: Callable[[], Sequence[Member]],
+        disks: Callable[[], Mapping[int, bool]],
         clock: Clock,
         random: Random,
         liveness: Liveness,
@@ -76,6 +77,7 @@ class Node:
         self._uploads = uploads
         self._locate = locate
         self._members = members
+        self._disks = disks
         self._clock = clock
         self._random = random
         self._liveness = liveness
@@ -93,6 +95,10 @@ class Node:
     def lag(self) -> Lag | None:
         """What waits here to be shipped; None without an archive."""
         return None if self._tiering is None else self._tiering.lag()
+
+    def disks(self) -> Mapping[int, bool]:
+        """Is it in service? Of each disk of this node, by its number."""
+        return self._disks()
 
     def not_ready(self) -> str | None:
         """Why clients should go elsewhere; None if they need not. A node that drains still serves those who come."""

@@ -13,7 +13,8 @@ from impl.protocol.messages import Failure, Prepare, Read, Refusal, Reply, Reque
 from impl.protocol.rules import Rules
 from impl.protocol.tiering import on_confirm
 from impl.storage.database import without_body
-from impl.storage.registers import Committed, RegisterStore
+from impl.storage.face import Registers
+from impl.storage.registers import Committed
 from impl.trace import Tracer
 
 Respond = Callable[[Reply], None]
@@ -22,7 +23,7 @@ Respond = Callable[[Reply], None]
 class Replica:
     """This node's acceptors."""
 
-    def __init__(self, store: RegisterStore, tracer: Tracer, slot_of: Callable[[str], int], rules: Rules) -> None:
+    def __init__(self, store: Registers, tracer: Tracer, slot_of: Callable[[str], int], rules: Rules) -> None:
         self._store = store
         self._tracer = tracer
         self._slot_of = slot_of

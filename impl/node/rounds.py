@@ -5,13 +5,13 @@ import sys
 from impl.model import Ballot
 from impl.node.limits import ROUNDS_BLOCK
 from impl.protocol.rules import HONEST, Rules
-from impl.storage.registers import RegisterStore
+from impl.storage.face import Registers
 
 
 class Rounds:
     """Deals out ballots of one node. What a crash leaves unused of a block is skipped, never used again."""
 
-    def __init__(self, node_id: str, store: RegisterStore, rules: Rules = HONEST) -> None:
+    def __init__(self, node_id: str, store: Registers, rules: Rules = HONEST) -> None:
         self._node_id = node_id
         self._store = store
         self._rules = rules

@@ -29,7 +29,8 @@ from impl.protocol import events
 from impl.protocol.messages import Told
 from impl.protocol.rules import HONEST, Rules
 from impl.protocol.tiering import NOTHING, Seen, as_ours, holds, on_confirm, on_doubt, on_settle, way_of
-from impl.storage.registers import Committed, RegisterStore
+from impl.storage.face import Registers
+from impl.storage.registers import Committed
 from impl.trace import Tracer
 
 LOOKS_MAX: Final = 8
@@ -68,7 +69,7 @@ class Shipper:
         cluster_id: str,
         settings: ArchiveSettings,
         archive: Archive,
-        store: RegisterStore,
+        store: Registers,
         peers: Peers,
         reader: Reader,
         uploads: Uploads,

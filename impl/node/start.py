@@ -40,7 +40,10 @@ from impl.node.shipper import Shipper
 from impl.node.tiering import Tiering
 from impl.node.uploads import Uploads
 from impl.protocol.rules import Rules, broken
-from impl.storage.layout import Layout, Lock
+from impl.storage.disks import join
+from impl.storage.face import Registers
+from impl.storage.layout import Dealt, Layout, Lock
+from impl.storage.membership import Configured
 from impl.storage.parts import PartStore
 from impl.storage.registers import RegisterStore
 from impl.trace import FileTrace, NoTrace, Tracer, complete
@@ -62,14 +65,14 @@ class Running:
         node: Node,
         replica: Local,
         tracer: Tracer,
-        store: RegisterStore,
+        store: Registers,
         parts: PartStore,
         peers: Peers,
         server: PeerServer,
         healer: Healer,
         liveness: Liveness,
         tiering: Tiering | None,
-        lock: Release,
+        locks: ExitStack,
         collectors: Sequence[Collector],
     ) -> None:
         self.node = node
@@ -85,7 +88,7 @@ class Running:
         self._peers = peers
         self._server = server
         self.healer = healer
-        self._lock = lock
+        self._locks = locks
 
     def rpc(self, request: Upgraded, transport: asyncio.Transport, leftover: bytes) -> None:
         """Take over a connection on which another node wants to speak frames; raises Unauthorised."""
@@ -101,7 +104,7 @@ class Running:
         await self._parts.close()
         await self._store.close()
         self._tracer.close()
-        self._lock.release()
+        self._locks.close()
 
     def start_importing(self, on_bucket: OnBucket) -> None:
         """Take over what the archive had before this cluster, if that is wanted; see Importer.start."""
@@ -112,7 +115,7 @@ class Running:
         """Let go of the files without another byte or word, as a kill does; for a simulator."""
         self._tracer.abandon()
         self._store.abandon()
-        self._lock.release()
+        self._locks.close()
 
 
 class Doors:
@@ -129,10 +132,12 @@ class Doors:
         network: Network | None = None,
         lock: Callable[[Path], Release] = Lock,
         archive: OpenArchive | None = None,
+        disk_at: Callable[[Path], Disk] | None = None,
     ) -> None:
         self.clock = clock or RealClock()
         self.random = random or RealRandom()
-        self.disk = disk or RealDisk()
+        self.disk = usual = disk or RealDisk()
+        self.disk_at = disk_at or (lambda directory: usual)
         self.network = network or RealNetwork()
         self.lock = lock
         self.archive = archive or self._open_archive
@@ -156,21 +161,10 @@ async def start_node(
     doors = doors or Doors()
     me = settings.node(node_id)
     rules = broken(settings.mutants)
-    layout = Layout(me.disks[0].path)
     with ExitStack() as undo:
-        lock = doors.lock(layout.directory)
-        undo.callback(lock.release)
-        disk = doors.disk
-        store = RegisterStore(
-            layout.database,
-            settings.limits.cache_bytes,
-            rules,
-            disk.vfs,
-            disk.log_pages_max,
-            may_migrate,
-            lambda path: settings.archive.mode_of(path) != "none",
-        )
-        undo.callback(store.abandon)
+        locks = ExitStack()
+        undo.callback(locks.close)
+        store, directories = _open_disks(settings, me, cluster, doors, rules, may_migrate, locks, undo)
         tracer = _open_trace(settings, cluster, node_id, store, doors, log)
         undo.callback(tracer.abandon)
         store.start(asyncio.get_running_loop(), tracer)
@@ -181,7 +175,7 @@ async def start_node(
     groups = [ReplicaSet(nodes, cluster.write_quorum) for nodes in cluster.table]
     locate = _locator(groups)
     timing = Timing(request_s=settings.limits.request_s)
-    parts = PartStore(layout, doors.disk, rules)
+    parts = PartStore(Dealt(directories), doors.disk, rules)
     replica = Replica(store, tracer, lambda path: slot_of(path, cluster.wanted.total_slots), rules)
     counters = LinkCounters()
     who = Who(node_id, store.incarnation, cluster.cluster_id)
@@ -209,6 +203,7 @@ async def start_node(
         uploads,
         locate,
         members,
+        lambda: store.health,
         doors.clock,
         doors.random,
         liveness,
@@ -240,7 +235,7 @@ async def start_node(
     if tiering is not None:
         collectors += tiering.collectors
     return Running(
-        node, Local(store, parts), tracer, store, parts, peers, server, healer, liveness, tiering, lock, collectors
+        node, Local(store, parts), tracer, store, parts, peers, server, healer, liveness, tiering, locks, collectors
     )
 
 
@@ -248,7 +243,7 @@ async def _open_tiering(
     settings: Settings,
     who: Who,
     doors: Doors,
-    store: RegisterStore,
+    store: Registers,
     parts: PartStore,
     peers: Peers,
     reader: Reader,
@@ -314,11 +309,46 @@ def _links(
     return peers, server
 
 
+def _open_disks(
+    settings: Settings,
+    me: NodeSettings,
+    cluster: Cluster,
+    doors: Doors,
+    rules: Rules,
+    may_migrate: bool,
+    locks: ExitStack,
+    undo: ExitStack,
+) -> tuple[Registers, Sequence[Path]]:
+    """The registers on the disks of this node, and slot -> the directory of its disk; `locks` holds them from then on.
+
+    Whoever uses `undo` lets go of the databases.
+    """
+    stores = []
+    for place in me.disks:
+        layout = Layout(place.path)
+        locks.callback(doors.lock(layout.directory).release)
+        disk = doors.disk_at(layout.directory)
+        cache_bytes = settings.limits.cache_bytes // len(me.disks)
+        store = RegisterStore(
+            layout.database,
+            cache_bytes,
+            rules,
+            disk.vfs,
+            disk.log_pages_max,
+            may_migrate,
+            lambda path: settings.archive.mode_of(path) != "none",
+        )
+        undo.callback(store.abandon)
+        stores.append(store)
+    configured = [Configured(place.path, place.weight) for place in me.disks]
+    return join(me.node_id, configured, stores, cluster.wanted.total_slots)
+
+
 def _open_trace(
     settings: Settings,
     cluster: Cluster,
     node_id: str,
-    store: RegisterStore,
+    store: Registers,
     doors: Doors,
     log: structlog.stdlib.BoundLogger,
 ) -> Tracer:
@@ -328,7 +358,9 @@ def _open_trace(
     directory = settings.trace.directory
     assert directory is not None  # the configuration refuses tracing without one
     _make(directory)
-    added = complete(directory, node_id, store.incarnation - 1, store.durable_events())
+    added = sum(
+        complete(directory, node_id, store.incarnation - 1, durable, disk) for disk, durable in store.events_left()
+    )
     if added:
         log.info("completed the trace of the last incarnation", events=added)
     store.begin()

@@ -23,8 +23,8 @@ from impl.node.reader import Known, Reader
 from impl.node.shipper import Shipper
 from impl.node.uploads import Source
 from impl.protocol.change import Change
+from impl.storage.face import Registers
 from impl.storage.parts import PartStore
-from impl.storage.registers import RegisterStore
 
 THROUGH_S: Final = 30.0
 """So long a client waits for the archive."""
@@ -71,7 +71,7 @@ class Tiering(Collector):
         fetcher: Fetcher,
         importer: Importer,
         reader: Reader,
-        store: RegisterStore,
+        store: Registers,
         parts: PartStore,
         locate: Locate,
     ) -> None:

@@ -1,4 +1,5 @@
-"""Which nodes hold a slot. Pure: the table is computed once, at first init, and persisted (first wins).
+"""Which nodes hold a slot, and which disk of a node. Pure: the table is computed once, at first init, and persisted
+(first wins); so are the disks that a node has (impl/storage/membership.py).
 
 Weighted rendezvous hashing (highest random weight; Schindelhauer and Schomaker's logarithmic method for weights): each
 node scores -weight / ln(u) with u drawn from a hash of (slot, node), the highest scores win. So a node's share follows
@@ -7,7 +8,7 @@ while there are racks left; the first node of a set is the slot's preferred coor
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import xxhash
@@ -28,6 +29,16 @@ Table = tuple[tuple[str, ...], ...]
 def place(sites: Sequence[Site], factor: int, total_slots: int) -> Table:
     """The replica set of every slot: `min(factor, len(sites))` distinct nodes each."""
     return tuple(_replicas(slot, sites, factor) for slot in range(total_slots))
+
+
+def deal(node_id: str, weights: Mapping[int, float], total_slots: int) -> tuple[int, ...]:
+    """slot -> which of a node's disks keeps it; `weights` are those of the disks, by their numbers.
+
+    Every slot has one, also those that the node holds no replica of: others' parts may pass through.
+    """
+    sites = [Site(f"{node_id}/{disk}", "", weight) for disk, weight in sorted(weights.items())]
+    disks = {site.node_id: disk for site, disk in zip(sites, sorted(weights), strict=True)}
+    return tuple(disks[max(sites, key=lambda site: _score(slot, site)).node_id] for slot in range(total_slots))
 
 
 def _replicas(slot: int, sites: Sequence[Site], factor: int) -> tuple[str, ...]:

@@ -20,8 +20,9 @@ class Backlog:
         self._is_tiered = is_tiered
 
     def load(self, registers: int, size_bytes: int) -> None:
-        """Begin with what the disk has."""
-        self.registers, self.size_bytes = registers, size_bytes
+        """Begin with what a disk has, each with its own."""
+        self.registers += registers
+        self.size_bytes += size_bytes
         if registers:
             self.grew.set()
 

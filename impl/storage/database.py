@@ -184,10 +184,17 @@ def read(connection: apsw.Connection, path: str) -> Register | None:
     return None
 
 
-def scan(connection: apsw.Connection, prefix: str, after: str | None, limit: int, with_older: bool = False) -> Rows:
+def scan(
+    connection: apsw.Connection,
+    prefix: str,
+    after: str | None,
+    limit: int,
+    with_older: bool = False,
+    bytes_max: int = SCAN_BYTES_MAX,
+) -> Rows:
     """Registers without bodies whose path starts with `prefix` and follows `after`, by their paths' bytes.
 
-    They end early when their heads come to SCAN_BYTES_MAX. Versions before the current ones are there if `with_older`.
+    They end early when their heads come to `bytes_max`. Versions before the current ones are there if `with_older`.
     """
     where, arguments = ["path >= ?"], [prefix]
     if after is not None and after >= prefix:
@@ -207,7 +214,7 @@ def scan(connection: apsw.Connection, prefix: str, after: str | None, limit: int
             register = msgspec.structs.replace(register, head=msgspec.structs.replace(register.head, older=()))
         found.append((path, register))
         size_bytes += len(row[7] or b"")
-        if size_bytes >= SCAN_BYTES_MAX:
+        if size_bytes >= bytes_max:
             return Rows(found, has_more=True)
     return Rows(found, has_more=len(found) >= limit)
 

@@ -1,4 +1,4 @@
-"""What lies where in a data directory, and that one process at a time uses it.
+"""What lies where in a data directory, and that one process at a time uses it. Each disk of a node has one.
 
 cluster.json      the cluster's configuration (impl/cluster/registry)
 lock              held while a process uses the directory
@@ -10,13 +10,21 @@ rotten/<digest>   parts that no longer matched their digest, kept for whoever wa
 
 import fcntl
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from impl.errors import ConfigError
 
 DATABASE: Final = "registers.db"
 LOCK: Final = "lock"
+
+
+class PartPlaces(Protocol):
+    """Where the parts of each slot lie; what is moved aside stays on their disk."""
+
+    def parts(self, slot: int) -> Path: ...
+    def rotten(self, slot: int, digest: str) -> Path: ...
 
 
 class Layout:
@@ -32,8 +40,22 @@ class Layout:
     def parts(self, slot: int) -> Path:
         return self.directory / "slots" / str(slot) / "parts"
 
-    def rotten(self, digest: str) -> Path:
+    def rotten(self, slot: int, digest: str) -> Path:
         return self.directory / "rotten" / digest
+
+
+class Dealt:
+    """The parts of a node with several disks; `directories[slot]` is the data directory of the slot's disk."""
+
+    def __init__(self, directories: Sequence[Path]) -> None:
+        self._layouts = {directory: Layout(directory) for directory in directories}
+        self._directories = tuple(directories)
+
+    def parts(self, slot: int) -> Path:
+        return self._layouts[self._directories[slot]].parts(slot)
+
+    def rotten(self, slot: int, digest: str) -> Path:
+        return self._layouts[self._directories[slot]].rotten(slot, digest)
 
 
 class Lock:

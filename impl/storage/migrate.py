@@ -47,16 +47,21 @@ CREATE TABLE imported (
 ) WITHOUT ROWID;
 """
 
+_DISKS: Final = """
+CREATE TABLE disks (disk INTEGER PRIMARY KEY, node TEXT NOT NULL, weight REAL NOT NULL, life INTEGER NOT NULL);
+"""
+
 
 def _registers_only(connection: apsw.Connection) -> None:
     connection.execute(_REGISTERS)
 
 
-def _with_tiering(connection: apsw.Connection) -> None:
+def _with_tiering_and_disks(connection: apsw.Connection) -> None:
     connection.execute(_TIERING)
+    connection.execute(_DISKS)
 
 
-FORMATS: Final[tuple[Step, ...]] = (_registers_only, _with_tiering)
+FORMATS: Final[tuple[Step, ...]] = (_registers_only, _with_tiering_and_disks)
 """What makes each format of the one before, beginning with an empty file; within the caller's transaction."""
 FORMAT: Final = len(FORMATS)
 """The format that this version reads and writes."""

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from impl.doors import Disk
 from impl.errors import AmberioError, BadBytes, DigestMismatch, DiskFull, InternalError, NeverWritten
 from impl.protocol.rules import HONEST, Rules
-from impl.storage.layout import Layout
+from impl.storage.layout import PartPlaces
 
 THREADS: Final = 4
 
@@ -25,9 +25,9 @@ log = structlog.get_logger(__name__)
 
 
 class PartStore(Collector):
-    """The parts of one data directory."""
+    """The parts of one node."""
 
-    def __init__(self, layout: Layout, disk: Disk, rules: Rules = HONEST) -> None:
+    def __init__(self, layout: PartPlaces, disk: Disk, rules: Rules = HONEST) -> None:
         self._layout = layout
         self._disk = disk
         self._rules = rules
@@ -101,7 +101,7 @@ class PartStore(Collector):
             return part
         self._rotten += 1
         log.error("part does not match its digest; moved aside", digest=digest, slot=slot)
-        self._disk.move(file, self._layout.rotten(digest))
+        self._disk.move(file, self._layout.rotten(slot, digest))
         raise BadBytes(f"part {digest} has rotted on this disk")
 
 

@@ -11,7 +11,7 @@ Rows are `impl/storage/database.py`; rules are `impl/protocol/acceptor.py`.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -20,7 +20,7 @@ import msgspec
 import structlog
 import xxhash
 
-from impl.errors import AmberioError, ConfigError, InternalError, Overloaded
+from impl.errors import AmberioError, ConfigError, DiskFailed, InternalError, Overloaded
 from impl.model import VIRGIN, AcceptedPage, Head, Register, Rows, Unshipped, head_digest
 from impl.protocol.acceptor import Step
 from impl.protocol.rules import HONEST, Rules
@@ -28,6 +28,7 @@ from impl.storage import database
 from impl.storage.backlog import Backlog
 from impl.storage.cache import Cache
 from impl.storage.digests import SlotDigests
+from impl.storage.membership import Claim, Disk, read_claim, write_claim
 from impl.storage.metrics import StoreMetrics
 from impl.storage.workers import Job, Reader, Writer
 from impl.trace import Tracer
@@ -77,7 +78,11 @@ class _Flight:
 
 
 class RegisterStore:
-    """The registers of one node. All methods are for the event loop's thread."""
+    """The registers of one disk, which may be all that its node has. All methods are for the event loop's thread.
+
+    `disk` is the disk's number among those of its node, `counted` the start of the node that it counted last. When it
+    has failed it answers nothing any more, and `when_failed` is called.
+    """
 
     def __init__(
         self,
@@ -101,14 +106,19 @@ class RegisterStore:
         self._log_pages_max = log_pages_max or database.WAL_PAGES_MAX
         self._rules = rules
         try:
-            self.incarnation = database.get_number(self._connection, "incarnation") + 1
+            self.counted = database.get_number(self._connection, "incarnation")
+            self.rounds = database.get_number(self._connection, "rounds")
         except apsw.Error as error:
             raise database.as_error(error) from error
+        self.disk = 1
+        self.incarnation = self.counted + 1
         self.metrics = StoreMetrics(self)
         self.failed = asyncio.Event()
+        self.when_failed: Callable[[], None] = self.failed.set
         self.digests = SlotDigests()
         self.backlog = Backlog(is_tiered)
         self._is_tiered = is_tiered
+        self.scan_bytes_max = database.SCAN_BYTES_MAX
         self._cache = Cache(cache_bytes)
         self._in_flight: dict[str, _Flight] = {}
         self._cold: dict[str, list[Found]] = {}
@@ -127,6 +137,39 @@ class RegisterStore:
         self._writer: Writer
         self._reader: Reader
         self._broken: AmberioError | None = None
+
+    def claim(self) -> Claim:
+        """What the disk says of itself."""
+        try:
+            return read_claim(self._connection)
+        except apsw.Error as error:
+            raise database.as_error(error) from error
+
+    def be(self, disk: int, listed: Sequence[Disk], *, is_settled: bool) -> None:
+        """This is that one of these disks, durably (membership.py)."""
+        self.disk = disk
+        try:
+            write_claim(self._connection, disk, listed, is_settled=is_settled)
+        except apsw.Error as error:
+            raise database.as_error(error) from error
+
+    @property
+    def is_failed(self) -> bool:
+        """Is it out of service?"""
+        return self._broken is not None
+
+    @property
+    def health(self) -> Mapping[int, bool]:
+        """Is it in service? By the disk's number."""
+        return {self.disk: self._broken is None}
+
+    def is_serving(self, slot: int) -> bool:
+        """Is the disk of this slot in service?"""
+        return self._broken is None
+
+    def events_left(self) -> Iterator[tuple[int, list[tuple[int, bytes]]]]:
+        """`durable_events`, of each disk by its number."""
+        yield self.disk, self.durable_events()
 
     def durable_events(self) -> list[tuple[int, bytes]]:
         """The events, by number, that the last incarnation committed and may not have written to its trace.
@@ -167,8 +210,8 @@ class RegisterStore:
         self._writer = Writer(self._connection, self._rules, self._log_pages_max, self._is_tiered)
         self._reader = Reader(self._file, None if self._vfs is None else self._connection)
 
-    def prune_events(self, number: int) -> None:
-        """The trace has every event up to this number: the next commit forgets them."""
+    def prune_events(self, number: int, disk: int = 1) -> None:
+        """The trace has every event of this disk up to this number: the next commit forgets them."""
         self._prune = number
 
     async def close(self) -> None:
@@ -176,7 +219,10 @@ class RegisterStore:
         await self._idle.wait()
         await self._writer.close(self._loop)
         await self._reader.close(self._loop)
-        self._connection.close()
+        if self._broken is None:
+            self._connection.close()
+        else:
+            self.abandon()  # to copy the log back now would trust a disk that has failed
 
     def abandon(self) -> None:
         """Let go of the database as it is, as a kill does; for a simulator, which must not wait for a collection."""
@@ -196,11 +242,11 @@ class RegisterStore:
 
     def cached(self, path: str) -> Register | None:
         """The published register, if it is in memory."""
-        return self._cache.get(path)
+        return self._cache.get(path) if self._broken is None else None
 
     async def read(self, path: str) -> Register:
         """The published register (VIRGIN if nothing was ever promised), told to the trace; raises AmberioError."""
-        register = self._cache.get(path)
+        register = self.cached(path)
         if register is None:
             answer: asyncio.Future[Register | AmberioError] = self._loop.create_future()
             self.read_then(path, _into(answer))
@@ -213,6 +259,9 @@ class RegisterStore:
 
     def read_then(self, path: str, found: Found) -> None:
         """Call `found` with the published register, now or later."""
+        if self._broken is not None:
+            found(self._broken)
+            return
         register = self._cache.get(path)
         if register is not None:
             found(register)
@@ -222,7 +271,7 @@ class RegisterStore:
             self._read_cold(path, found)
 
     async def apply(self, path: str, slot: int, decide: Decide) -> Committed:
-        """Take a step and wait until it is durable; raises DiskFull, Overloaded, InternalError, NotReady."""
+        """Take a step and wait until it is durable; raises DiskFull, DiskFailed, Overloaded, InternalError."""
         answer: asyncio.Future[Committed | AmberioError] = self._loop.create_future()
         self.apply_then(path, slot, decide, _into(answer))
         committed = await answer
@@ -320,7 +369,7 @@ class RegisterStore:
             step = job.step
             event_id = ""
             if job.number:
-                event_id = self._tracer.emit_durable(job.encoded, job.number)
+                event_id = self._tracer.emit_durable(job.encoded, job.number, self.disk)
             elif step.event is not None:
                 event_id = self._tracer.emit(step.event)
             if step.taken:
@@ -343,11 +392,11 @@ class RegisterStore:
             job.done(error)
 
     def _stop_if_unknowable(self, error: AmberioError) -> None:
-        """What a failed fsync left behind is not knowable: this process must not answer from memory any more."""
+        """What a failed fsync left behind is not knowable: nothing must be answered from memory any more."""
         if isinstance(error, InternalError) and self._broken is None:
-            log.critical("the disk failed; stopping", error=str(error))
-            self._broken = error
-            self.failed.set()
+            log.critical("the disk failed; it is out of service", file=str(self._file), error=str(error))
+            self._broken = DiskFailed(f"{error}; it is out of service here, ask another node")
+            self.when_failed()
 
     def _landed(self, job: Job, published: Register | None) -> None:
         self._queued_jobs -= 1
@@ -397,7 +446,10 @@ class RegisterStore:
 
     async def scan(self, prefix: str, after: str | None, limit: int, with_older: bool = False) -> Rows:
         """Registers without bodies, of paths that start with `prefix` and follow `after`, by the paths' bytes."""
-        return await self._ask_reader(lambda connection: database.scan(connection, prefix, after, limit, with_older))
+        bytes_max = self.scan_bytes_max
+        return await self._ask_reader(
+            lambda connection: database.scan(connection, prefix, after, limit, with_older, bytes_max)
+        )
 
     async def accepted_page(self, slots: Collection[int], after: str | None, limit: int) -> AcceptedPage:
         """What is accepted in these slots, of the next `limit` registers after a path; by the paths' bytes."""
@@ -435,12 +487,16 @@ class RegisterStore:
         )
 
     async def _ask_reader(self, query: Callable[[apsw.Connection], Answer]) -> Answer:
+        if self._broken is not None:
+            raise self._broken
         try:
             return await self._reader.ask(self._loop, query)
         except apsw.Error as error:
             raise database.as_error(error) from error
 
     async def _ask_writer(self, change: Callable[[apsw.Connection], None]) -> None:
+        if self._broken is not None:
+            raise self._broken
         try:
             await self._writer.change(self._loop, change)
         except apsw.Error as error:
@@ -450,6 +506,15 @@ class RegisterStore:
         """The first of `count` ballot rounds that nobody was ever given before, durably."""
         try:
             return await self._writer.reserve(self._loop, count)
+        except apsw.Error as error:
+            raise database.as_error(error) from error
+
+    async def keep_rounds(self, last: int) -> None:
+        """Make it durable here too that rounds up to `last` were given to somebody; raises DiskFull, InternalError."""
+        if self._broken is not None:
+            raise self._broken
+        try:
+            await self._writer.keep_rounds(self._loop, last)
         except apsw.Error as error:
             raise database.as_error(error) from error
 

@@ -78,6 +78,10 @@ class Writer:
         """Do `write` in a transaction of its own, durably; fails with apsw.Error."""
         return loop.run_in_executor(self._thread, self._change, write)
 
+    def keep_rounds(self, loop: asyncio.AbstractEventLoop, last: int) -> asyncio.Future[None]:
+        """Done when it is durable here that rounds up to `last` were given to somebody."""
+        return loop.run_in_executor(self._thread, self._keep_rounds, last)
+
     @property
     def is_log_long(self) -> bool:
         """Is it time to copy the log back?"""
@@ -115,6 +119,10 @@ class Writer:
         first = database.get_number(self._connection, "rounds") + 1
         database.commit(self._connection, lambda: database.set_number(self._connection, "rounds", first + count - 1))
         return first
+
+    def _keep_rounds(self, last: int) -> None:
+        if database.get_number(self._connection, "rounds") < last:
+            database.commit(self._connection, lambda: database.set_number(self._connection, "rounds", last))
 
 
 class Reader:

@@ -73,7 +73,7 @@ def schema_of(name: str) -> dict[str, Any]:
 
 
 def opened(directory: Path, incarnation: int = 1) -> FileTrace:
-    tracer = FileTrace(directory, NODE, incarnation, lambda: NOW_MS, lambda number: None)
+    tracer = FileTrace(directory, NODE, incarnation, lambda: NOW_MS, lambda number, disk: None)
     tracer.start("c1", ("n1", "n2"))
     return tracer
 
@@ -91,7 +91,7 @@ def test_the_kinds_of_events_are_those_of_the_schema() -> None:
 def test_an_event_has_exactly_the_fields_that_the_schema_gives_it(kind: type[msgspec.Struct]) -> None:
     ours = {field.encode_name for field in msgspec.structs.fields(kind)} | HEADER | {"event"}
     described = schema_of(tag(kind))
-    assert set(described["properties"]) - {"commit"} == ours == set(described["required"])
+    assert set(described["properties"]) - {"commit", "disk"} == ours == set(described["required"])
     assert described["properties"]["event"] == {"const": tag(kind)}
     assert ("commit" in described["properties"]) == (tag(kind) in DURABLE)
 
@@ -206,10 +206,53 @@ def test_an_incarnation_that_never_wrote_a_line_has_no_file(tmp_path: Path) -> N
     assert not list(tmp_path.iterdir())
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from((1, 2, 3)), st.booleans()), max_size=25),
+    st.dictionaries(st.sampled_from((1, 2, 3)), st.integers(0, 4)),
+    st.integers(0, 60),
+)
+def test_a_trace_of_several_disks_has_each_ones_events_in_order_after_a_kill(
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: list[tuple[int, bool]],
+    unpublished: dict[int, int],
+    torn_bytes: int,
+) -> None:
+    directory = tmp_path_factory.mktemp("disks")
+    tracer = opened(directory)
+    told: dict[int, int] = {1: 0, 2: 0, 3: 0}
+    for disk, is_flushed in steps:
+        told[disk] += 1
+        tracer.emit_durable(msgspec.json.encode(promise(told[disk])), told[disk], disk)
+        if is_flushed:
+            tracer.emit(events.Report(path="p", read="r", was_promised=None, was_accepted=None, was_generation=0))
+            tracer.flush()
+    tracer.abandon()
+    file = trace_file(directory, NODE, 1)
+    left = file.read_bytes()
+    begin = left.rfind(b"\n", 0, -1) + 1
+    if torn_bytes and begin:
+        file.write_bytes(left[: max(begin, len(left) - torn_bytes)])
+
+    durable = {disk: durable_events(count + unpublished.get(disk, 0)) for disk, count in told.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trace, "TAIL_BYTES", 400)
+        for _ in range(2):  # a start that is killed while it does this is followed by one that does it again
+            for disk, committed in durable.items():
+                complete(directory, NODE, 1, committed, disk)
+    lines = lines_of(directory)
+    assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
+    for disk, committed in durable.items():
+        commits = [line["commit"] for line in lines if "commit" in line and line.get("disk", 1) == disk]
+        assert commits == list(range(1, len(committed) + 1))
+    assert not [fault for line in lines for fault in faults(line)]
+
+
 def test_the_database_may_forget_what_is_in_the_file_and_nothing_else(tmp_path: Path) -> None:
     told: list[int] = []
 
-    def flushed(number: int) -> None:
+    def flushed(number: int, disk: int) -> None:
+        assert disk == 1
         assert [line.get("commit") for line in lines_of(tmp_path)][1:] == list(range(1, number + 1))
         told.append(number)
 

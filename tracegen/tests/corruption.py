@@ -13,7 +13,7 @@ from checker.order import linear_extension
 
 Line = dict[str, Any]
 
-_COMMON = frozenset(("node", "incarnation", "seq", "time_ms", "commit", "event", "path", "cause", "rank"))
+_COMMON = frozenset(("node", "incarnation", "seq", "time_ms", "commit", "disk", "event", "path", "cause", "rank"))
 _WORDS = {
     "operation": ("put", "delete", "read"),
     "condition": ("none", "absent", "exists", "etag_is", "etag_is_not", "generation_is"),

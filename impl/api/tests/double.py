@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 
@@ -77,6 +77,9 @@ class NodeDouble:
 
     def not_ready(self) -> str | None:
         return self.reason
+
+    def disks(self) -> Mapping[int, bool]:
+        return {1: True}
 
     def members(self) -> Sequence[Member]:
         return [Member("n1", "127.0.0.1:1", "healthy", 7), Member("n2", "127.0.0.1:2", "down", None)]

@@ -5,6 +5,7 @@ With another registry it is this node's copy, with which it starts while that on
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -53,3 +54,33 @@ class DirectoryFile:
         except OSError as error:
             raise ConfigError(f"{self._file}: cannot be written: {error.strerror}; check disks[].path") from None
         return record, True
+
+
+class EveryDisk:
+    """The file on each disk of a node, so that the configuration is known while one of them is left."""
+
+    def __init__(self, directories: Sequence[Path]) -> None:
+        self._files = [DirectoryFile(directory) for directory in directories]
+
+    @property
+    def name(self) -> str:
+        return self._files[0].name
+
+    def read(self) -> bytes | None:
+        """The content, or None if it was never written to any of them. Raises ConfigError if it cannot be read.
+
+        Disks that have none are given it: the others may be gone at the next start.
+        """
+        found = [file.read() for file in self._files]
+        content = next((content for content in found if content is not None), None)
+        for file, own in zip(self._files, found, strict=True):
+            if content is not None and own is None:
+                file.create(content)
+        return content
+
+    def create(self, record: bytes) -> tuple[bytes, bool]:
+        """See `face.Registry`; whatever one of them has wins."""
+        before = self.read()
+        kept = before or record
+        told = [file.create(kept) for file in self._files]
+        return told[0][0], before is None and told[0][1]

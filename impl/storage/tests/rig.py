@@ -35,7 +35,7 @@ class Remembering:
         self._count += 1
         return f"n1.1.{self._count}"
 
-    def emit_durable(self, encoded: bytes, commit: int) -> str:
+    def emit_durable(self, encoded: bytes, commit: int, disk: int = 1) -> str:
         self.durable.append((commit, msgspec.json.decode(encoded)))
         self._count += 1
         return f"n1.1.{self._count}"

@@ -9,7 +9,7 @@ from typing import ClassVar
 import apsw
 import pytest
 
-from impl.errors import AmberioError, ConfigError, DiskFull, InternalError
+from impl.errors import AmberioError, ConfigError, DiskFailed, DiskFull, InternalError
 from impl.model import VIRGIN, Register
 from impl.storage import database
 from impl.storage.registers import Committed, RegisterStore
@@ -181,8 +181,13 @@ def test_after_a_failed_fsync_the_node_stops_rather_than_answer_from_memory(
             failing_disk.broken = False
             assert store.failed.is_set()
             for path in ("a", "b"):
-                with pytest.raises(InternalError):
+                with pytest.raises(DiskFailed):
                     await store.apply(path, 1, accepting(path, 3))
+                with pytest.raises(DiskFailed):
+                    await store.read(path)
+                assert store.cached(path) is None
+            with pytest.raises(DiskFailed):
+                await store.scan("", None, 10)
         async with opened(tmp_path) as store:
             assert (await store.read("a")).generation in (1, 2)
             assert (await store.read("b")) == VIRGIN and first.taken

@@ -22,7 +22,16 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from impl.errors import AmberioError, BadBytes, ConfigError, DigestMismatch, DiskFull, InternalError, NeverWritten
+from impl.errors import (
+    AmberioError,
+    BadBytes,
+    ConfigError,
+    DigestMismatch,
+    DiskFailed,
+    DiskFull,
+    InternalError,
+    NeverWritten,
+)
 from impl.model import VIRGIN, Ballot, Register, Rows
 from impl.protocol.acceptor import Step as AcceptorStep
 from impl.protocol.rules import HONEST, MUTANTS, Rules, broken
@@ -143,8 +152,8 @@ class Telling(Remembering):
         super().__init__()
         self._is_dead = is_dead
 
-    def emit_durable(self, encoded: bytes, commit: int) -> str:
-        return "" if self._is_dead() else super().emit_durable(encoded, commit)
+    def emit_durable(self, encoded: bytes, commit: int, disk: int = 1) -> str:
+        return "" if self._is_dead() else super().emit_durable(encoded, commit, disk)
 
 
 class StorageMachine(RuleBasedStateMachine):
@@ -306,7 +315,7 @@ class StorageMachine(RuleBasedStateMachine):
         before = dict(self.kept)
         burst = self.play(asked, stalls)
         refused = self.settle(burst)
-        assert all(isinstance(error, InternalError) for error in refused)
+        assert all(isinstance(error, InternalError | DiskFailed) for error in refused)
         assert self.store.failed.is_set() or not refused, "who cannot know what is durable stops"
         with suppress(apsw.IOError):  # APSW passes on what its VFS said while SQLite copied the log back at last
             self.runner.run(self.close())

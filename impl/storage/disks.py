@@ -1,0 +1,274 @@
+"""The registers of a node with several disks: each slot on one of them, each disk a `RegisterStore` of its own.
+
+So each disk has its own lock, database, writer and group commit, and a slow disk holds up its own slots only. What is
+the node's and not a slot's is kept safe over all of them:
+
+- *Which disk is which*, and that none is empty that was not: `membership.py`.
+- *Incarnation*: one more than any disk has counted. Each disk's events are those of the start that it counted last; so
+  after a crash between two disks' counting, what the others still have is of a trace that was completed before.
+- *Ballot rounds*: above what any disk has. A block is given out once one disk has it durably, and all that can are told
+  of it. That suffices, as a start reads all disks: one that is empty, and so may have been the only one that knew, is
+  found by `membership.py`.
+- *Events*: numbered by each disk for itself, as they commit with their state there; see `trace.complete`.
+
+**A disk that fails** (a write or fsync went wrong, so that nobody knows what is on it) is out of service until the node
+starts again: its slots are neither voted for, read, nor listed, which to the protocol is an acceptor that is down. The
+others go on, as nothing they say rests on it. When the last one fails the node stops. A full disk refuses writes only.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import structlog
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from impl.errors import AmberioError, ConfigError
+from impl.model import AcceptedPage, Head, Register, Rows, Unshipped, slot_of
+from impl.protocol.placement import deal
+from impl.storage.database import SCAN_BYTES_MAX
+from impl.storage.face import Decide, Done, Found, Registers
+from impl.storage.membership import Configured, Membership, judge
+from impl.storage.metrics import StoreMetrics
+from impl.storage.registers import Committed, RegisterStore, Slotlet
+from impl.trace import Tracer
+
+log = structlog.get_logger(__name__)
+
+
+def join(
+    node_id: str, configured: Sequence[Configured], stores: Sequence[RegisterStore], total_slots: int
+) -> tuple[Registers, tuple[Path, ...]]:
+    """The stores of a node's disks as one, and slot -> the directory of its disk.
+
+    Raises ConfigError if these are not the node's disks, or one of them was replaced by an empty one; DiskFull.
+    """
+    claims = [store.claim() for store in stores]
+    membership = judge(node_id, configured, claims)
+    if membership.fresh:
+        raise _cannot_catch_up(node_id, configured, membership, total_slots)
+    named = [
+        (claim.disk, claim.listed) == (disk, membership.listed)
+        for claim, disk in zip(claims, membership.disks, strict=True)
+    ]
+    for store, disk, is_named in zip(stores, membership.disks, named, strict=True):
+        store.disk = disk
+        if not is_named and len(stores) > 1:
+            store.be(disk, membership.listed, is_settled=False)
+    for store, claim in zip(stores, claims, strict=True):
+        if not claim.is_settled:
+            store.be(store.disk, membership.listed, is_settled=True)
+    disk_of_slot = dealt(node_id, membership, total_slots)
+    directories = {disk: place.path for disk, place in zip(membership.disks, configured, strict=True)}
+    paths = tuple(directories[disk] for disk in disk_of_slot)
+    if len(stores) == 1:
+        return stores[0], paths
+    return Disks({store.disk: store for store in stores}, disk_of_slot), paths
+
+
+def dealt(node_id: str, membership: Membership, total_slots: int) -> tuple[int, ...]:
+    """slot -> the number of the disk that keeps it."""
+    return deal(node_id, {disk.disk: disk.weight for disk in membership.listed}, total_slots)
+
+
+def fresh_slots(node_id: str, membership: Membership, total_slots: int) -> frozenset[int]:
+    """The slots whose disk is empty and was not before: whatever the node promised there is forgotten."""
+    disk_of_slot = dealt(node_id, membership, total_slots)
+    return frozenset(slot for slot, disk in enumerate(disk_of_slot) if disk in membership.fresh)
+
+
+def _cannot_catch_up(
+    node_id: str, configured: Sequence[Configured], membership: Membership, total_slots: int
+) -> ConfigError:
+    empty = [
+        str(place.path) for place, disk in zip(configured, membership.disks, strict=True) if disk in membership.fresh
+    ]
+    count = len(fresh_slots(node_id, membership, total_slots))
+    return ConfigError(
+        f"{', '.join(empty)}: is empty, but {node_id} kept {count} slots there and must not vote for what it has "
+        "forgotten; bring that disk back"
+    )
+
+
+class Disks(Collector):
+    """See `face.Registers`. `stores` by the numbers of their disks; `disk_of_slot` names one for each slot."""
+
+    def __init__(self, stores: Mapping[int, RegisterStore], disk_of_slot: Sequence[int]) -> None:
+        self._stores = dict(sorted(stores.items()))
+        self._all = tuple(self._stores.values())
+        self._by_slot = tuple(self._stores[disk] for disk in disk_of_slot)
+        self.slots = {disk: disk_of_slot.count(disk) for disk in self._stores}
+        self.incarnation = 1 + max(store.counted for store in self._all)
+        self.failed = asyncio.Event()
+        self.metrics: Collector = self
+        self.digests = self
+        self.backlog = self._all[0].backlog
+        self._rounds = max(store.rounds for store in self._all)
+        self._counters = StoreMetrics(self)
+        for disk, store in self._stores.items():
+            store.incarnation = self.incarnation
+            store.metrics = self._counters
+            store.backlog = self.backlog
+            store.scan_bytes_max = SCAN_BYTES_MAX // len(self._all)  # together they are one answer
+            store.when_failed = partial(self._one_failed, disk)
+
+    def _one_failed(self, disk: int) -> None:
+        self._stores[disk].failed.set()
+        left = [other for other, store in self._stores.items() if not store.is_failed]
+        log.critical("a disk of this node is out of service", disk=disk, slots=self.slots[disk], disks_left=len(left))
+        if not left:
+            self.failed.set()
+
+    @property
+    def health(self) -> Mapping[int, bool]:
+        """Is it in service? By the disks' numbers."""
+        return {disk: not store.is_failed for disk, store in self._stores.items()}
+
+    def is_serving(self, slot: int) -> bool:
+        """Is the disk of this slot in service?"""
+        return self._by_slot[slot].is_serving(slot)
+
+    def collect(self) -> Iterator[Metric]:
+        """The counters of all disks together, and which of them are in service."""
+        yield from self._counters.collect()
+        up = GaugeMetricFamily("amberio_disk_up", "1 if the disk is in service, 0 if it has failed.", labels=["disk"])
+        slots = GaugeMetricFamily("amberio_disk_slots", "Slots of the cluster that this disk keeps.", labels=["disk"])
+        for disk, is_up in self.health.items():
+            up.add_metric([str(disk)], float(is_up))
+            slots.add_metric([str(disk)], float(self.slots[disk]))
+        yield up
+        yield slots
+
+    @property
+    def queued(self) -> tuple[int, int]:
+        """Jobs and bytes between decision and publication, on all disks."""
+        jobs, sizes = zip(*(store.queued for store in self._all), strict=True)
+        return sum(jobs), sum(sizes)
+
+    @property
+    def cache_size(self) -> tuple[int, int]:
+        """Cached registers, and their bytes."""
+        entries, sizes = zip(*(store.cache_size for store in self._all), strict=True)
+        return sum(entries), sum(sizes)
+
+    def all(self) -> Mapping[int, int]:
+        """The digests of all slots that have one and are served."""
+        return {slot: digest for store in self._serving() for slot, digest in store.digests.all().items()}
+
+    # -- its life
+
+    def events_left(self) -> Iterator[tuple[int, list[tuple[int, bytes]]]]:
+        """The events that the last incarnation may not have written to its trace, of each disk that counted it."""
+        for disk, store in self._stores.items():
+            if store.counted == self.incarnation - 1:
+                yield disk, store.durable_events()
+
+    def begin(self) -> None:
+        """Count this start on every disk; raises DiskFull, InternalError."""
+        for store in self._all:
+            store.begin()
+
+    def start(self, loop: asyncio.AbstractEventLoop, tracer: Tracer) -> None:
+        """Begin to serve."""
+        for store in self._all:
+            store.start(loop, tracer)
+
+    def prune_events(self, number: int, disk: int = 1) -> None:
+        """The trace has every event of this disk up to this number."""
+        self._stores[disk].prune_events(number)
+
+    async def close(self) -> None:
+        """Finish what is queued, and close all."""
+        await asyncio.gather(*(store.close() for store in self._all))
+
+    def abandon(self) -> None:
+        """Let go of the databases as they are, as a kill does."""
+        for store in self._all:
+            store.abandon()
+
+    # -- of one slot
+
+    def cached(self, path: str) -> Register | None:
+        return self._store_of(path).cached(path)
+
+    async def read(self, path: str) -> Register:
+        return await self._store_of(path).read(path)
+
+    def read_then(self, path: str, found: Found) -> None:
+        self._store_of(path).read_then(path, found)
+
+    async def apply(self, path: str, slot: int, decide: Decide) -> Committed:
+        return await self._by_slot[slot].apply(path, slot, decide)
+
+    def apply_then(self, path: str, slot: int, decide: Decide, done: Done) -> None:
+        self._by_slot[slot].apply_then(path, slot, decide, done)
+
+    async def slotlets(self, slot: int, prefix_len: int) -> list[Slotlet]:
+        return await self._by_slot[slot].slotlets(slot, prefix_len)
+
+    async def heads(self, slot: int, prefixes: Sequence[str]) -> list[tuple[str, Head]]:
+        return await self._by_slot[slot].heads(slot, prefixes)
+
+    async def imported_part(self, path: str, etag: str, part: int) -> str | None:
+        return await self._store_of(path).imported_part(path, etag, part)
+
+    async def keep_imported_part(self, path: str, etag: str, part: int, digest: str) -> None:
+        await self._store_of(path).keep_imported_part(path, etag, part, digest)
+
+    # -- of all of them
+
+    async def scan(self, prefix: str, after: str | None, limit: int, with_older: bool = False) -> Rows:
+        """Rows of all disks, as one would give them. Fails if one does: a list that leaves out a disk would lie."""
+        pages = await asyncio.gather(*(store.scan(prefix, after, limit, with_older) for store in self._all))
+        # what a page that ends early does not reach is not known to be all there is
+        ends = [page.registers[-1][0] for page in pages if page.has_more]
+        merged = sorted((row for page in pages for row in page.registers), key=lambda row: row[0])
+        if ends:
+            merged = [row for row in merged if row[0] <= min(ends)]
+        return Rows(merged[:limit], has_more=bool(ends) or len(merged) > limit)
+
+    async def accepted_page(self, slots: Collection[int], after: str | None, limit: int) -> AcceptedPage:
+        """What is accepted in these slots, of the disks that keep them."""
+        wanted = {self._by_slot[slot].disk for slot in slots}
+        asked = [store for store in self._all if store.disk in wanted]
+        pages = await asyncio.gather(*(store.accepted_page(slots, after, limit) for store in asked))
+        ends = [page.next_after for page in pages if page.next_after is not None]
+        merged = sorted((ballot for page in pages for ballot in page.ballots), key=lambda ballot: ballot[0])
+        if not ends:
+            return AcceptedPage(merged, None)
+        return AcceptedPage([ballot for ballot in merged if ballot[0] <= min(ends)], min(ends))
+
+    async def unshipped(self, after: tuple[int, str], limit: int) -> list[Unshipped]:
+        """The next registers of all disks in service that wait to be shipped; the others' wait for theirs."""
+        pages = await asyncio.gather(*(store.unshipped(after, limit) for store in self._serving()))
+        return sorted((each for page in pages for each in page), key=lambda each: (each.since_ms, each.path))[:limit]
+
+    async def unsettled(self, after: str, limit: int) -> list[tuple[str, int]]:
+        """The next paths of all disks in service whose archived generation is not settled."""
+        pages = await asyncio.gather(*(store.unsettled(after, limit) for store in self._serving()))
+        return sorted(each for page in pages for each in page)[:limit]
+
+    async def reserve_rounds(self, count: int) -> int:
+        """The first of `count` ballot rounds that nobody was ever given before; durably, on one disk at least."""
+        first = self._rounds + 1
+        self._rounds += count  # at once: what a failure leaves unused is skipped
+        kept = await asyncio.gather(*(self._keep(store, first + count - 1) for store in self._all))
+        if None not in kept:
+            raise next(error for error in kept if error is not None)
+        return first
+
+    async def _keep(self, store: RegisterStore, last: int) -> AmberioError | None:
+        try:
+            await store.keep_rounds(last)
+        except AmberioError as error:
+            log.warning("a disk does not know of the last ballot rounds", disk=store.disk, reason=str(error))
+            return error
+        return None
+
+    def _store_of(self, path: str) -> RegisterStore:
+        return self._by_slot[slot_of(path, len(self._by_slot))]
+
+    def _serving(self) -> list[RegisterStore]:
+        return [store for store in self._all if not store.is_failed]
