@@ -48,6 +48,7 @@ NEMESES: Final = (
 )
 SYMBOLIC_TARGETS: Final = ("random", "next", "minority", "coordinator", "all")
 NODES_MAX: Final = 9
+DISKS_MAX: Final = 4
 KEYS_MAX: Final = 1000  # one page of a list holds them all
 SIZE_BYTES_MAX: Final = operations.SIZE_BYTES_MAX
 DURATION_S_MAX: Final = 3600.0
@@ -56,12 +57,16 @@ SKEW_MS_MAX: Final = 24 * 3600 * 1000.0
 
 @dataclass(frozen=True)
 class ClusterShape:
-    """`heal_every_s`: how long a node rests before it looks again for what it has missed; 0: it never looks."""
+    """`heal_every_s`: how long a node rests before it looks again for what it has missed; 0: it never looks.
+
+    What befalls the disk of a node with `disks_per_node` of them befalls one only.
+    """
 
     nodes: int = 3
     factor: int = 3
     min_write_replicas: int = 2
     heal_every_s: float = 1.0
+    disks_per_node: int = 1
 
     @property
     def node_ids(self) -> tuple[str, ...]:
@@ -260,8 +265,9 @@ def _cluster(reader: TableReader) -> ClusterShape:
     if least > factor:
         reader.fault("min_write_replicas", f"is {least}", f"the factor is {factor}: use 1 to {factor}")
     heal_every_s = reader.number("heal_every_s", ClusterShape().heal_every_s, 0.0, 3600.0)
+    disks_per_node = reader.integer("disks_per_node", 1, 1, DISKS_MAX)
     reader.finish()
-    return ClusterShape(nodes, factor, least, heal_every_s)
+    return ClusterShape(nodes, factor, least, heal_every_s, disks_per_node)
 
 
 _OF_LISTED: Final = ("api", "versioning", "deadline_s")

@@ -211,7 +211,7 @@ class ProcessCluster:
                 "node_id": one.node_id,
                 "bind_addr": f"{HOST}:{one.port}",
                 "advertise_addr": f"{HOST}:{one.port}",
-                "disks": [{"path": str(disk / one.node_id)}],
+                "disks": [{"path": str(path)} for path in self._disks_of(disk / one.node_id)],
             }
             for one in self._nodes.values()
         ]
@@ -245,6 +245,10 @@ class ProcessCluster:
         directory = self._places.archive.resolve()
         directory.mkdir(exist_ok=True)
         return {"directory": {"path": str(directory)}}
+
+    def _disks_of(self, directory: Path) -> list[Path]:
+        count = self._shape.disks_per_node
+        return [directory] if count == 1 else [directory / str(number) for number in range(1, count + 1)]
 
     async def _until_ready(self, one: _Node) -> None:
         clock = asyncio.get_running_loop().time

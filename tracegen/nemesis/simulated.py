@@ -71,7 +71,10 @@ class SimulatedCluster(Cluster, Protocol):
         ...
 
     async def settle(self, node: str) -> None:
-        """Wait until a node that is about to stop, as its disk has failed, has stopped."""
+        """Wait until a node that is about to stop, as its disk has failed, has stopped.
+
+        One that goes on without that disk is told to stop: it takes the disk into service again when it starts.
+        """
 
 
 def simulated(scene: Scene) -> SimulatedCluster:

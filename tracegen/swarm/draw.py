@@ -29,6 +29,8 @@ ANSWER_MS: Final = 8.0
 VERSIONING: Final = {"enabled": 6, "off": 2, "suspended": 2}
 REST_S: Final = (0.0, 0.2, 1.0)
 """How long nodes rest between looking for what they have missed; 0: they never look, and catch up when written to."""
+DISKS: Final = (1, 1, 1, 2)
+"""How many disks each node has."""
 QUIET_S: Final = 0.3
 """What a run has before its first fault, after its last one, and between two that would heal each other."""
 TRIES: Final = 12
@@ -53,7 +55,11 @@ OF_LINKS: Final = ("partition", "one_way", "flap", "delay", "drop", "mangle", "h
 def draw(seed: int) -> Scenario:
     """The scenario of a seed."""
     chance = random.Random(f"{seed}/swarm")
-    shape = replace(_shape(chance), heal_every_s=random.Random(f"{seed}/healing").choice(REST_S))
+    shape = replace(
+        _shape(chance),
+        heal_every_s=random.Random(f"{seed}/healing").choice(REST_S),
+        disks_per_node=random.Random(f"{seed}/disks").choice(DISKS),
+    )
     duration_s = round(chance.uniform(2.0, 5.0), 2)
     workload = _workload(chance, shape, duration_s)
     speaks = random.Random(f"{seed}/swarm/api")

@@ -15,14 +15,19 @@ from impl.api.s3.multipart import PARTS, UPLOADS
 from impl.model import PART_BYTES, Head, slot_of
 from impl.protocol.placement import Table
 from impl.storage import database
+from tracegen.backend.sim.disks import SimDisks
 from tracegen.backend.sim.vfs import SimDisk
 
 PATHS_MAX: Final = 1_000_000
 
 
+Databases = Mapping[str, Sequence[tuple[Path, str | None]]]
+"""node -> each of its databases, and the VFS that has it."""
+
+
 def audit(
-    disks: Mapping[str, SimDisk],
-    databases: Mapping[str, Path],
+    disks: Mapping[str, SimDisk | SimDisks],
+    databases: Databases,
     table: Table,
     write_quorum: int,
     archived: Mapping[str, bytes],
@@ -40,7 +45,7 @@ def audit(
         for digest, is_right in digests.items()
         if not is_right
     ]
-    heads = _heads(disks, databases)
+    heads = _heads(databases)
     in_archive = _archived_parts(heads, archived)
     for digest, (slot, path) in _named(heads, len(table)).items():
         if digest in in_archive:
@@ -53,7 +58,11 @@ def audit(
 
 
 def unstored(
-    disks: Mapping[str, SimDisk], target: str, body: bytes, write_quorum: int, is_archived: Callable[[str], bool]
+    disks: Mapping[str, SimDisk | SimDisks],
+    target: str,
+    body: bytes,
+    write_quorum: int,
+    is_archived: Callable[[str], bool],
 ) -> list[str]:
     """A line for each part of an acknowledged body that a power cut of all machines could leave on too few disks.
 
@@ -71,7 +80,7 @@ def unstored(
     return problems
 
 
-def _digests(disk: SimDisk) -> dict[str, bool]:
+def _digests(disk: SimDisk | SimDisks) -> dict[str, bool]:
     """The parts on a disk, also those moved aside for a bit that rotted; has each the bytes that it should?"""
     found: dict[str, bool] = {}
     for name, content in disk.files():
@@ -83,11 +92,11 @@ def _digests(disk: SimDisk) -> dict[str, bool]:
     return found
 
 
-def _heads(disks: Mapping[str, SimDisk], databases: Mapping[str, Path]) -> list[tuple[str, Head]]:
+def _heads(databases: Databases) -> list[tuple[str, Head]]:
     """The heads of all paths, as each disk has them."""
     heads: list[tuple[str, Head]] = []
-    for node, disk in disks.items():
-        connection = database.open_database(databases[node], vfs=disk.vfs)
+    for node, (file, vfs) in ((node, each) for node, files in databases.items() for each in files):
+        connection = database.open_database(file, vfs=vfs)
         try:
             rows = database.scan(connection, "", None, PATHS_MAX, with_older=True)
             assert not rows.has_more, f"{node} has more paths than an audit looks at"

@@ -37,6 +37,7 @@ from tracegen.backend.face import Crossing, NodeState
 from tracegen.backend.sim.archive import SimBucket
 from tracegen.backend.sim.audit import audit, unstored
 from tracegen.backend.sim.connection import SimConnection
+from tracegen.backend.sim.disks import SimDisks
 from tracegen.backend.sim.loop import Owner, SimLoop
 from tracegen.backend.sim.network import SimNetwork, Way
 from tracegen.backend.sim.node import SimNode, quiet_logs
@@ -134,10 +135,8 @@ class SimCluster:
             self._bucket = SimBucket(loop, chance, self._names, archive.request_life_s)
         archive_limits = _archive_limits(random.Random(f"{seed}/archive-limits"))
         self._table = table = _table(shape)
-        self._databases = {node.node_id: Layout(node.disks[0].path).database for node in settings.nodes}
-        self._disks = {
-            name: SimDisk(f"{name}-{id(self):x}", random.Random(f"{seed}/disk/{name}")) for name in self._names
-        }
+        self._disks = {node.node_id: self._made(node, seed) for node in settings.nodes}
+        self._databases = {node.node_id: self._databases_of(node) for node in settings.nodes}
         self._nodes = {
             name: SimNode(
                 name,
@@ -152,6 +151,21 @@ class SimCluster:
             )
             for name in self._names
         }
+
+    def _made(self, node: NodeSettings, seed: str) -> SimDisk | SimDisks:
+        name = node.node_id
+        if len(node.disks) == 1:
+            return SimDisk(f"{name}-{id(self):x}", random.Random(f"{seed}/disk/{name}"))
+        disks = {
+            disk.path: SimDisk(f"{name}-{number}-{id(self):x}", random.Random(f"{seed}/disk/{name}/{number}"))
+            for number, disk in enumerate(node.disks, start=1)
+        }
+        return SimDisks(disks, random.Random(f"{seed}/bad-disk/{name}"))
+
+    def _databases_of(self, node: NodeSettings) -> list[tuple[Path, str | None]]:
+        """Each database of a node, and the VFS that has it."""
+        disk = self._disks[node.node_id]
+        return [(Layout(each.path).database, disk.at(each.path).vfs) for each in node.disks]
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -218,7 +232,7 @@ class SimCluster:
     def cut_power(self, node: str) -> int:
         return self._nodes[node].kill(power_cut=True)
 
-    def disk(self, node: str) -> SimDisk:
+    def disk(self, node: str) -> SimDisk | SimDisks:
         return self._disks[node]
 
     def frames(self, source: str, target: str) -> SimWire:
@@ -340,6 +354,12 @@ def archive_settings(shape: ArchiveShape) -> ArchiveSettings:
     return settings
 
 
+def _disks_of(directory: Path, count: int) -> tuple[DiskSettings, ...]:
+    if count == 1:
+        return (DiskSettings(directory),)
+    return tuple(DiskSettings(directory / str(number)) for number in range(1, count + 1))
+
+
 def _settings(
     shape: ClusterShape,
     traces: Path | None,
@@ -349,7 +369,7 @@ def _settings(
     mutants: tuple[str, ...],
 ) -> Settings:
     nodes = tuple(
-        NodeSettings(name, Address(name, 1), Address(name, 1), name, (DiskSettings(disks / name),))
+        NodeSettings(name, Address(name, 1), Address(name, 1), name, _disks_of(disks / name, shape.disks_per_node))
         for name in shape.node_ids
     )
     return Settings(

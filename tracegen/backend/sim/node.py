@@ -27,6 +27,7 @@ from impl.errors import AmberioError
 from impl.model import INLINE_BODY_BYTES_MAX
 from impl.node.start import Doors, Running, start_node
 from impl.protocol.rules import broken
+from tracegen.backend.sim.disks import SimDisks
 from tracegen.backend.sim.loop import OWNER, Owner, SimLoop
 from tracegen.backend.sim.network import SimNetwork
 from tracegen.backend.sim.vfs import SimDisk
@@ -136,7 +137,7 @@ class SimNode:
         table: ClusterTable,
         loop: SimLoop,
         network: SimNetwork,
-        disk: SimDisk,
+        disk: SimDisk | SimDisks,
         draw: random.Random,
         bucket: Bucket | None = None,
         archive_limits: ArchiveLimits | None = None,
@@ -224,10 +225,14 @@ class SimNode:
         return 0
 
     async def settle(self) -> None:
-        """Wait until an incarnation whose disk has failed has stopped."""
+        """Wait until an incarnation whose disk has failed has stopped; stop one that goes on with others."""
         now = self._now
-        if now is not None and now.running is not None and now.running.failed.is_set():
+        if now is None or now.running is None:
+            return
+        if now.running.failed.is_set():
             await now.ended
+        elif not all(now.running.node.disks().values()) and not now.is_draining:
+            await self.terminate()
 
     def bury_for_good(self) -> None:
         """The run is over: let go of what the dead had, without any of their code having an effect."""
@@ -241,7 +246,7 @@ class SimNode:
 
     async def _start(self) -> Running:
         network = _Dialler(self._network, self.name)
-        doors = Doors(self.clock, self._random, self.disk, network, _NoLock, self._open_archive)
+        doors = Doors(self.clock, self._random, self.disk, network, _NoLock, self._open_archive, self.disk.at)
         return await start_node(self._settings, self._table, self.name, structlog.get_logger("amberio"), doors)
 
     async def _open_archive(self, settings: ArchiveSettings) -> Archive:

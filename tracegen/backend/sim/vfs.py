@@ -88,6 +88,10 @@ class SimDisk:
     def close(self) -> None:
         self._vfs.unregister()
 
+    def at(self, directory: Path) -> "SimDisk":
+        """The disk of a data directory: this one, as there is no other."""
+        return self
+
     # -- what the harness does to it
 
     def cut_power(self) -> int:
