@@ -64,7 +64,7 @@ class Nodes:
             {
                 "node_id": name,
                 "bind_addr": f"127.0.0.1:{self.ports[name]}",
-                "disks": [{"path": str(self.disk(name))}],
+                "disks": self.node_disks(name),
             }
             for name in self.names
         ]
@@ -91,6 +91,10 @@ class Nodes:
     def sections(self) -> dict[str, object]:
         """More sections for every node's file; for clusters of other kinds."""
         return {}
+
+    def node_disks(self, node: str) -> list[dict[str, object]]:
+        """The disks of a node, as its configuration has them."""
+        return [{"path": str(self.disk(node))}]
 
     def disk(self, node: str) -> Path:
         return self.disks.get(node, self.root / "disks" / node)
