@@ -255,3 +255,27 @@ def test_a_bucket_that_was_there_before_the_cluster_is_taken_over_page_by_page(m
         until_shipped(nodes)
         assert body_in_archive(moto, nodes, "old-bucket/large") == b"version 2"
         assert nodes.ask("n1", "GET", "/old-bucket/large?versionId=null").body == LARGE * 40
+
+
+def test_operators_see_what_is_where_and_archive_and_restore_on_demand(moto: Moto, back: TieredNodes) -> None:
+    """Row B4: the index, with ranges; archive and restore."""
+    assert back.ask("n1", "PUT", blob("demand/large"), LARGE * 40).status == 201
+    reply = back.ask("n2", "POST", "/_/api/v1/archive/blobs/demand/large")
+    assert (reply.status, reply.json["generation"], reply.json["target"]) == (200, 1, "demand/large")
+    assert body_in_archive(moto, back, "demand/large") == LARGE * 40
+    until_shipped(back)
+
+    def indexed(node: str) -> Any:
+        return back.ask(node, "GET", "/_/api/v1/archive/index?prefix=demand/").json["items"][0]
+
+    item = indexed("n3")
+    assert (item["is_archived"], item["is_settled"], item["archived_generation"]) == (True, True, 1)
+    spans = [(part["start"], part["end"], part["is_here"]) for part in item["ranges"]]
+    assert spans == [(0, 8 * 1024**2, True), (8 * 1024**2, len(LARGE) * 40, True)]
+    for node in back.names:
+        for part in item["ranges"]:
+            next(back.disk(node).glob(f"slots/*/parts/{part['sha256']}")).unlink()
+    assert not any(part["is_here"] for part in indexed("n1")["ranges"])
+    assert back.ask("n1", "POST", "/_/api/v1/archive/restore/demand/large").json["size_bytes"] == len(LARGE) * 40
+    assert all(part["is_here"] for node in back.names for part in indexed(node)["ranges"])
+    assert back.ask("n1", "POST", "/_/api/v1/archive/restore/demand/nothing").status == 404
