@@ -15,7 +15,8 @@ from impl.archive.directory import open_directory
 from impl.archive.face import Archive
 from impl.archive.remote import RemoteArchive
 from impl.archive.retries import Limits
-from impl.archive.s3 import S3Bucket, S3Settings, open_s3
+from impl.archive.s3 import S3Bucket, open_s3
+from impl.archive.settings import S3Settings
 from impl.doors import RealClock, RealRandom
 from integration.moto_server import Moto
 from tracegen.backend.sim.archive import Faults, SimBucket

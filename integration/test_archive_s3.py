@@ -14,7 +14,8 @@ import pytest
 from impl.archive.face import Archive
 from impl.archive.remote import RemoteArchive
 from impl.archive.retries import Limits
-from impl.archive.s3 import S3Settings, open_s3
+from impl.archive.s3 import open_s3
+from impl.archive.settings import S3Settings
 from impl.doors import RealRandom
 from impl.errors import (
     ArchiveCorrupted,

@@ -17,7 +17,8 @@ from typing import Final
 
 from ci.bench import cluster
 from impl.archive.face import Archive
-from impl.archive.s3 import S3Settings, open_s3
+from impl.archive.s3 import open_s3
+from impl.archive.settings import S3Settings
 from impl.doors import RealClock, RealRandom
 from impl.errors import NotInArchive
 

@@ -9,9 +9,8 @@ import base64
 import contextlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import boto3.session
 from botocore.config import Config
@@ -22,6 +21,7 @@ from impl.archive.face import CONTENT_TYPE, Archived, Listed, Page
 from impl.archive.failures import as_archive_error
 from impl.archive.remote import RemoteArchive
 from impl.archive.retries import Limits
+from impl.archive.settings import S3Settings
 from impl.doors import Clock, Random
 from impl.errors import (
     AmberioError,
@@ -36,25 +36,6 @@ READ_BYTES: Final = 256 * 1024
 
 Answer = Mapping[str, Any]
 """What boto3 returns of a request."""
-
-
-@dataclass(frozen=True)
-class S3Settings:
-    """Where the bucket is, and as whom to ask. Without keys boto3 looks for them in its usual places.
-
-    `endpoint_url` is for stores that are not AWS; their buckets are then named in the path. Times are for one step on
-    the socket; `Limits.attempt_s` is for a request.
-    """
-
-    bucket: str
-    region: str = "us-east-1"
-    endpoint_url: str | None = None
-    access_key_id: str | None = None
-    secret_access_key: str | None = field(default=None, repr=False)
-    session_token: str | None = field(default=None, repr=False)
-    addressing: Literal["auto", "path", "virtual"] = "auto"
-    connect_s: float = 5.0
-    read_s: float = 20.0
 
 
 async def open_s3(settings: S3Settings, clock: Clock, random: Random, limits: Limits | None = None) -> RemoteArchive:

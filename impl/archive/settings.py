@@ -3,13 +3,13 @@
 All nodes of a cluster must be given the same. Nothing is opened here (`opening.py`).
 """
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
 from impl.archive.face import KEY_BYTES_MAX, PAGE_MAX
-from impl.archive.s3 import S3Settings
 from impl.config_reader import Section
 from impl.model import PATH_BYTES_MAX, SYSTEM_START
 
@@ -18,6 +18,25 @@ Mode = Literal["none", "write_through", "write_back"]
 KINDS: Final = ("none", "s3", "directory")
 MODES: Final = ("none", "write_through", "write_back")
 GIB: Final = 1024**3
+
+
+@dataclass(frozen=True)
+class S3Settings:
+    """Where the bucket is, and as whom to ask. Without keys boto3 looks for them in its usual places.
+
+    `endpoint_url` is for stores that are not AWS; their buckets are then named in the path. Times are for one step on
+    the socket; `Limits.attempt_s` is for a request.
+    """
+
+    bucket: str
+    region: str = "us-east-1"
+    endpoint_url: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    addressing: Literal["auto", "path", "virtual"] = "auto"
+    connect_s: float = 5.0
+    read_s: float = 20.0
 
 
 class ModeRule(msgspec.Struct, frozen=True):
