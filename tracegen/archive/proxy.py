@@ -150,8 +150,8 @@ class ArchiveProxy:
         if fate == "cut answer":
             client.answer(answer[: len(answer) // 2])
             client.end()
-        elif fate == "lose" and is_half:
-            client.end()
+        elif fate == "lose" and (is_half or not faults.lose):
+            client.end()  # also if the fault is over by now: nobody will tell it later
         elif fate == "lose":
             client.is_silent = True
         else:

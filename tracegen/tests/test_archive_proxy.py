@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -62,6 +63,7 @@ class World:
         for node in ("n1", "n2"):
             self.archive.way(node).faults = WayFaults()
             self.archive.way(node).done.clear()
+            self.archive._proxies[node]._draw = random.Random(node)  # so that no test depends on those before it
             self.archive.let_know(node)
 
 
@@ -95,6 +97,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture
 def world(started: World) -> Iterator[World]:
+    started.heal()
     yield started
     started.heal()
     started.run(started.ask("n2", "delete_object", Key=KEY))
@@ -203,6 +206,28 @@ def test_a_write_whose_answer_is_lost_is_done(world: World) -> None:
                 await world.put("n1", b"%d" % number)
             assert await world.body() == b"%d" % number
         assert way.done["lose"] == 4
+
+    world.run(story())
+
+
+def test_who_sent_what_is_done_when_the_fault_is_over_hears_that_the_answer_is_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        way = world.archive.way("n1")
+        proxy = world.archive._proxies["n1"]
+        ask = proxy._ask
+
+        async def ask_until_healed(request: Any) -> bytes:
+            answer = await ask(request)
+            way.faults.lose = 0.0
+            world.archive.let_know("n1")
+            return answer
+
+        monkeypatch.setattr(proxy, "_ask", ask_until_healed)
+        for _ in range(6):
+            way.faults.lose = 1.0
+            assert (await world.archive.try_way("n1", 5.0)).result == "broken"
 
     world.run(story())
 
