@@ -6,7 +6,7 @@ from impl.errors import NeverWritten
 from impl.model import Head, Register
 from impl.storage.face import Registers
 from impl.storage.parts import PartStore
-from impl.storage.registers import Slotlet
+from impl.storage.slotlets import Slotlet
 
 
 class Local:

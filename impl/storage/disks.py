@@ -32,7 +32,8 @@ from impl.storage.database import SCAN_BYTES_MAX
 from impl.storage.face import Decide, Done, Found, Registers
 from impl.storage.membership import Configured, Membership, judge
 from impl.storage.metrics import StoreMetrics
-from impl.storage.registers import Committed, RegisterStore, Slotlet
+from impl.storage.registers import Committed, RegisterStore
+from impl.storage.slotlets import Slotlet
 from impl.trace import Tracer
 
 log = structlog.get_logger(__name__)

@@ -10,7 +10,8 @@ from impl.errors import AmberioError
 from impl.model import AcceptedPage, Head, Register, Rows, Unshipped
 from impl.protocol.acceptor import Step
 from impl.storage.backlog import Backlog
-from impl.storage.registers import Committed, Slotlet
+from impl.storage.registers import Committed
+from impl.storage.slotlets import Slotlet
 from impl.trace import Tracer
 
 Decide = Callable[[Register], Step]

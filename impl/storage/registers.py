@@ -11,17 +11,16 @@ Rows are `impl/storage/database.py`; rules are `impl/protocol/acceptor.py`.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
 import apsw
 import msgspec
 import structlog
-import xxhash
 
 from impl.errors import AmberioError, ConfigError, DiskFailed, InternalError, Overloaded
-from impl.model import VIRGIN, AcceptedPage, Head, Register, Rows, Unshipped, head_digest
+from impl.model import VIRGIN, AcceptedPage, Head, Register, Rows, Unshipped
 from impl.protocol.acceptor import Step
 from impl.protocol.rules import HONEST, Rules
 from impl.storage import database
@@ -30,6 +29,7 @@ from impl.storage.cache import Cache
 from impl.storage.digests import SlotDigests
 from impl.storage.membership import Claim, Disk, read_claim, write_claim
 from impl.storage.metrics import StoreMetrics
+from impl.storage.slotlets import Slotlet, path_hash, slotlets_of
 from impl.storage.workers import Job, Reader, Writer
 from impl.trace import Tracer
 
@@ -55,14 +55,6 @@ class Committed(msgspec.Struct, frozen=True):
 
 
 Done = Callable[[Committed | AmberioError], None]
-
-
-class Slotlet(msgspec.Struct, frozen=True):
-    """The heads of a slot whose path's hash begins with `prefix`: how many, and a digest over all of them."""
-
-    prefix: str
-    digest: str
-    objects: int
 
 
 class _Flight:
@@ -473,7 +465,7 @@ class RegisterStore:
 
     async def slotlets(self, slot: int, prefix_len: int) -> list[Slotlet]:
         """Digests of a slot's heads, by the first `prefix_len` hex digits of xxh3_64 of their paths; in order."""
-        return await self._ask_reader(lambda connection: _slotlets(database.of_slot(connection, slot), prefix_len))
+        return await self._ask_reader(lambda connection: slotlets_of(database.of_slot(connection, slot), prefix_len))
 
     async def heads(self, slot: int, prefixes: Sequence[str]) -> list[tuple[str, Head]]:
         """The heads of a slot whose path's hash begins with one of `prefixes`."""
@@ -482,7 +474,7 @@ class RegisterStore:
             lambda connection: [
                 (path, register.head)
                 for path, register in database.of_slot(connection, slot)
-                if register.head is not None and _path_hash(path).startswith(wanted)
+                if register.head is not None and path_hash(path).startswith(wanted)
             ]
         )
 
@@ -531,20 +523,3 @@ def _into(answer: asyncio.Future[Answer]) -> Callable[[Answer], None]:
             answer.set_result(found)
 
     return settle
-
-
-def _path_hash(path: str) -> str:
-    return xxhash.xxh3_64_hexdigest(path.encode())
-
-
-def _slotlets(registers: Iterable[tuple[str, Register]], prefix_len: int) -> list[Slotlet]:
-    digests: dict[str, xxhash.xxh3_64] = {}
-    counts: dict[str, int] = {}
-    for path, register in registers:
-        if register.head is None:
-            continue
-        prefix = _path_hash(path)[:prefix_len]
-        digest = digests.setdefault(prefix, xxhash.xxh3_64())
-        digest.update(f"{path}\0{head_digest(register.head)}\0".encode())
-        counts[prefix] = counts.get(prefix, 0) + 1
-    return [Slotlet(prefix, digests[prefix].hexdigest(), counts[prefix]) for prefix in sorted(digests)]
