@@ -108,10 +108,18 @@ class TraceSettings(msgspec.Struct, frozen=True):
 
 
 class HealingSettings(msgspec.Struct, frozen=True):
-    """Whether a node looks for what others have accepted and it has not, and how long it rests in between."""
+    """Whether a node looks for what others have accepted and it has not, and how long it rests in between.
+
+    Every `parts_every_s` it looks for parts that are missing, and for those that no head has named for `parts_grace_s`,
+    which it deletes; so one body must not take longer than that to arrive. Parts are read and checked at
+    `scrub_bytes_per_s`, all over again after a rest of `parts_every_s`.
+    """
 
     enabled: bool = True
     every_s: float = 10.0
+    parts_every_s: float = 3600.0
+    parts_grace_s: float = 86_400.0
+    scrub_bytes_per_s: int = 4 * 1024 * 1024
 
 
 class LoggingSettings(msgspec.Struct, frozen=True):
@@ -321,7 +329,11 @@ def _read_limits(section: Section) -> Limits:
 def _read_healing(section: Section) -> HealingSettings:
     usual = HealingSettings()
     return HealingSettings(
-        section.boolean("enabled", usual.enabled), section.number("every_s", usual.every_s, above=0.0)
+        enabled=section.boolean("enabled", usual.enabled),
+        every_s=section.number("every_s", usual.every_s, above=0.0),
+        parts_every_s=section.number("parts_every_s", usual.parts_every_s, above=0.0),
+        parts_grace_s=section.number("parts_grace_s", usual.parts_grace_s, above=0.0),
+        scrub_bytes_per_s=section.integer("scrub_bytes_per_s", usual.scrub_bytes_per_s, low=1, high=2**40),
     )
 
 

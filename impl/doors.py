@@ -52,6 +52,14 @@ class Disk(Protocol):
     def read(self, file: Path) -> bytes: ...
     def size_bytes(self, file: Path) -> int | None: ...
     def move(self, file: Path, to: Path) -> None: ...
+    def names(self, directory: Path) -> list[str]:
+        """What the files of a directory are called, in order; none where there is no such directory."""
+        ...
+
+    def remove(self, file: Path) -> None:
+        """Have the file no more, now; a power cut may bring it back. Raises FileNotFoundError, OSError."""
+        ...
+
     def open_to_append(self, file: Path) -> BinaryIO:
         """What is written there outlives the process from then on, though not a power cut; raises OSError."""
         ...
@@ -117,6 +125,15 @@ class RealDisk:
     def move(self, file: Path, to: Path) -> None:
         to.parent.mkdir(parents=True, exist_ok=True)
         file.replace(to)
+
+    def names(self, directory: Path) -> list[str]:
+        try:
+            return sorted(file.name for file in directory.iterdir())
+        except FileNotFoundError:
+            return []
+
+    def remove(self, file: Path) -> None:
+        file.unlink()
 
     def open_to_append(self, file: Path) -> BinaryIO:
         return file.open("ab", buffering=0)

@@ -17,6 +17,8 @@ PART_BYTES: Final = 8 * 1024 * 1024
 RECENT_WRITES_MAX: Final = 16
 SYSTEM_START: Final = "/"
 """What the paths of registers that are no objects begin with, and no client's path does."""
+UPLOAD_PARTS_START: Final = SYSTEM_START + "p/"
+"""What the paths of registers begin with that name the parts of an upload, in the slot of its object."""
 
 
 class Ballot(msgspec.Struct, frozen=True, order=True, array_like=True):

@@ -60,6 +60,8 @@ class ClusterShape:
     """`heal_every_s`: how long a node rests before it looks again for what it has missed; 0: it never looks.
 
     What befalls the disk of a node with `disks_per_node` of them befalls one only.
+
+    `parts_grace_s`: for how long no head has named a part before it is collected; 0: as long as nodes usually wait.
     """
 
     nodes: int = 3
@@ -67,6 +69,7 @@ class ClusterShape:
     min_write_replicas: int = 2
     heal_every_s: float = 1.0
     disks_per_node: int = 1
+    parts_grace_s: float = 0.0
 
     @property
     def node_ids(self) -> tuple[str, ...]:
@@ -266,8 +269,9 @@ def _cluster(reader: TableReader) -> ClusterShape:
         reader.fault("min_write_replicas", f"is {least}", f"the factor is {factor}: use 1 to {factor}")
     heal_every_s = reader.number("heal_every_s", ClusterShape().heal_every_s, 0.0, 3600.0)
     disks_per_node = reader.integer("disks_per_node", 1, 1, DISKS_MAX)
+    parts_grace_s = reader.number("parts_grace_s", ClusterShape().parts_grace_s, 0.0, 86_400.0)
     reader.finish()
-    return ClusterShape(nodes, factor, least, heal_every_s, disks_per_node)
+    return ClusterShape(nodes, factor, least, heal_every_s, disks_per_node, parts_grace_s)
 
 
 _OF_LISTED: Final = ("api", "versioning", "deadline_s")

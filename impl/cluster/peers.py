@@ -21,7 +21,7 @@ from impl.cluster.serving import TARGET, UPGRADE
 from impl.cluster.wire import Frame, Kind
 from impl.doors import Clock, Network, Random
 from impl.errors import AmberioError, DiskFull, NeverWritten, Overloaded, PeerError
-from impl.model import AcceptedPage, Rows
+from impl.model import AcceptedPage, Ballot, Rows
 from impl.protocol.liveness import VOUCH_S, Probe
 from impl.protocol.messages import Failure, Reply, Request, Told
 
@@ -141,6 +141,10 @@ class Peers:
         payload = wire.encode(told)
         for node in nodes:
             self._control[node].say(Kind.TOLD, payload)
+
+    async def say_behind(self, node: str, path: str, source: str, accepted: Ballot, timeout_s: float) -> None:
+        """Tell a node that it has not accepted what another one has, at this ballot; raises PeerError."""
+        await self._bulk[node].converse(Kind.BEHIND, wire.encode(wire.Behind(path, source, accepted)), timeout_s)
 
     def heard_from(self, node: str) -> None:
         """A node has dialled us, so it can be dialled."""

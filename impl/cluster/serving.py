@@ -11,7 +11,7 @@ from impl.cluster.secret import PROOF, TIME, Secret
 from impl.cluster.wire import Frame, Kind
 from impl.doors import Clock
 from impl.errors import AmberioError, Unauthorised
-from impl.model import AcceptedPage, Rows
+from impl.model import AcceptedPage, Ballot, Rows
 from impl.protocol.messages import Failure, Reply, Request, Told
 
 TARGET: Final = "/internal/v1/rpc"
@@ -73,6 +73,7 @@ class PeerServer:
         self._on_dialled = on_dialled
         self._gossip = gossip
         self._ping_for = probe
+        self.on_behind: Callable[[str, str, Ballot], None] = lambda path, source, accepted: None
         self._cluster_id = cluster_id
         self._secret = secret
         self._registers = registers
@@ -139,6 +140,10 @@ class PeerServer:
             self._begin(link, request_id, self._accepted(link, request_id, wire.decode_accepted(payload)))
         elif kind is Kind.TOLD:
             self._registers.told(wire.decode_told(payload))
+        elif kind is Kind.BEHIND:
+            said = wire.decode_behind(payload)
+            self.on_behind(said.path, said.source, said.accepted)
+            link.send(Kind.HEARD, request_id, b"")
         elif kind is Kind.PUT_PART:
             self._busy(link, 1)
             self._begin(link, request_id, self._put(link, request_id, wire.decode_part(payload), chunks))

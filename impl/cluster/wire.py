@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from impl.model import PART_BYTES, AcceptedPage, Rows
+from impl.model import PART_BYTES, AcceptedPage, Ballot, Rows
 from impl.protocol.liveness import Rumour
 from impl.protocol.messages import Accept, Failure, Prepare, Read, Refusal, State, Told
 
@@ -43,6 +43,8 @@ class Kind(IntEnum):
     PONG = 11  # Pulse
     PROBE = 17  # Probed
     PROBED = 18  # Probed
+    BEHIND = 30  # Behind
+    HEARD = 31  # Nothing
 
 
 class Scan(msgspec.Struct, frozen=True, array_like=True):
@@ -69,6 +71,14 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True):
     slots: list[int]
     after: str | None
     limit: int
+
+
+class Behind(msgspec.Struct, frozen=True, array_like=True):
+    """Say that the node has not accepted what `source` has, at `accepted`, on a path."""
+
+    path: str
+    source: str
+    accepted: Ballot
 
 
 class PartHeader(msgspec.Struct, frozen=True, array_like=True):
@@ -110,6 +120,7 @@ decode_rows: Final = msgspec.msgpack.Decoder(Rows).decode
 decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
 decode_accepted: Final = msgspec.msgpack.Decoder(Accepted).decode
 decode_ballots: Final = msgspec.msgpack.Decoder(AcceptedPage).decode
+decode_behind: Final = msgspec.msgpack.Decoder(Behind).decode
 decode_part: Final = msgspec.msgpack.Decoder(PartHeader).decode
 decode_stored: Final = msgspec.msgpack.Decoder(Stored).decode
 decode_failure: Final = msgspec.msgpack.Decoder(Failure).decode

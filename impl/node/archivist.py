@@ -16,7 +16,7 @@ from impl.archive.settings import ArchiveSettings
 from impl.doors import Clock
 from impl.errors import AmberioError, ArchiveThrottled, ArchiveUnavailable, NoQuorum, Overloaded
 from impl.model import NOTHING_AFTER, Unshipped
-from impl.node.coordinator import Locate
+from impl.node.locate import Locate
 from impl.node.shipper import Shipper
 from impl.storage.face import Registers
 

@@ -5,16 +5,17 @@ coordinate any path; a ballot decides between two that do so at once, and whoeve
 """
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
 
 import msgspec
 
 from impl.cluster.peers import Peers
 from impl.doors import Clock, Random
-from impl.errors import AmberioError, DiskFull, NoQuorum, OutcomeUnknown
+from impl.errors import AmberioError, DiskFull, NoQuorum, NotReady, OutcomeUnknown
 from impl.model import NO_BALLOT, Ballot, Head, ReplicaSet
 from impl.node.limits import Timing
+from impl.node.locate import Locate
+from impl.node.naming import Naming
 from impl.node.replica import Replica
 from impl.node.rounds import Rounds
 from impl.node.turns import Leases, Turns
@@ -35,8 +36,6 @@ from impl.protocol.proposer import (
 from impl.protocol.rules import Rules
 from impl.storage.face import Registers
 from impl.trace import Tracer
-
-Locate = Callable[[str], tuple[int, ReplicaSet]]
 
 
 class Chosen(msgspec.Struct, frozen=True):
@@ -85,6 +84,7 @@ class Coordinator:
         node_id: str,
         store: Registers,
         replica: Replica,
+        naming: Naming,
         peers: Peers,
         tracer: Tracer,
         rounds: Rounds,
@@ -97,6 +97,7 @@ class Coordinator:
         self._node_id = node_id
         self._store = store
         self._replica = replica
+        self._naming = naming
         self._peers = peers
         self._tracer = tracer
         self._rounds = rounds
@@ -206,7 +207,11 @@ class Coordinator:
             group=operation.group,
             rules=self._rules,
         )
-        committed = await self._store.apply(operation.path, operation.slot, decide)
+        try:
+            async with self._naming.held(operation.path, result.head):
+                committed = await self._store.apply(operation.path, operation.slot, decide)
+        except NotReady:
+            return None  # parts are missing here; others may have them, and accept the head
         if not committed.taken:
             return None
         proposal = Proposal(ballot, following, result, None, (), ())

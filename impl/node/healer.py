@@ -6,7 +6,7 @@ are here before the head is. What a promise forbids to adopt, a full round of th
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -18,10 +18,11 @@ from prometheus_client.registry import Collector
 from impl.cluster.peers import Peers
 from impl.doors import Clock
 from impl.errors import AmberioError, InvalidArgument, PeerError
-from impl.model import SYSTEM_START, Ballot, Head, ReplicaSet
-from impl.node.coordinator import Coordinator, Locate
+from impl.model import Ballot, ReplicaSet
+from impl.node.coordinator import Coordinator
 from impl.node.limits import Timing
-from impl.node.uploads import Source, Uploads
+from impl.node.locate import Locate
+from impl.node.naming import Naming
 from impl.protocol.acceptor import on_adopt
 from impl.protocol.change import READ
 from impl.protocol.messages import Read, State
@@ -69,13 +70,12 @@ class Healer:
         store: Registers,
         peers: Peers,
         coordinator: Coordinator,
-        uploads: Uploads,
+        naming: Naming,
         locate: Locate,
         clock: Clock,
         timing: Timing,
         rest_s: float,
         rules: Rules = HONEST,
-        source: Callable[[str, Head], Source | None] = lambda path, head: None,
     ) -> None:
         self._node_id = node_id
         self._prefix = f"{node_id}.{incarnation}.h"
@@ -84,13 +84,12 @@ class Healer:
         self._store = store
         self._peers = peers
         self._coordinator = coordinator
-        self._uploads = uploads
+        self._naming = naming
         self._locate = locate
         self._clock = clock
         self._timing = timing
         self._rest_s = rest_s
         self._rules = rules
-        self._source = source
         self._count = 0
         self._turns = asyncio.Semaphore(HEALS_AT_ONCE_MAX)
         self._task: asyncio.Task[None] | None = None
@@ -195,13 +194,10 @@ class Healer:
         self._count += 1
         read = f"{self._prefix}{self._count}"
         found = await self._ask(node, path, read)
-        slot, group = self._locate(path)
-        # what a system register names lies in the slot of the object that it is for, and is had with that one's head
-        if found.head is not None and not path.startswith(SYSTEM_START):
-            named = [ref for version in found.head.versions for ref in version.parts]
-            await self._uploads.have(slot, group, named, self._source(path, found.head))
+        slot, _ = self._locate(path)
         decide = partial(on_adopt, path=path, read=read, found=found, rules=self._rules)
-        committed = await self._store.apply(path, slot, decide)
+        async with self._naming.held(path, found.head):
+            committed = await self._store.apply(path, slot, decide)
         if not committed.taken and found.accepted > committed.found.accepted:
             await self._coordinator.run(path, READ)
 

@@ -12,8 +12,8 @@ import msgspec
 from impl.cluster.peers import Peers
 from impl.errors import AmberioError, NoQuorum
 from impl.model import SYSTEM_START, Head, Register, ReplicaSet
-from impl.node.coordinator import Locate
 from impl.node.limits import Timing
+from impl.node.locate import Locate
 from impl.node.reader import Reader
 from impl.protocol.messages import State
 from impl.protocol.proposer import ReadTally

@@ -8,8 +8,9 @@ from impl.cluster.liveness import Liveness
 from impl.doors import Clock, Random
 from impl.errors import InvalidArgument, NeverWritten
 from impl.model import INLINE_BODY_BYTES_MAX, NULL_VERSION, Attributes, Head, ReplicaSet, Stored
-from impl.node.coordinator import Coordinator, Locate
+from impl.node.coordinator import Coordinator
 from impl.node.lister import Lister, Listing
+from impl.node.locate import Locate
 from impl.node.reader import Reader
 from impl.node.tiering import Lag, Tiering
 from impl.node.uploads import BodySource, Uploads, inline

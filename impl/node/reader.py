@@ -4,6 +4,7 @@ Spec: Report, Read. What is decided is `ReadTally` in `impl/protocol/proposer.py
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -11,8 +12,9 @@ import msgspec
 from impl.cluster.peers import Peers
 from impl.errors import AmberioError
 from impl.model import Ballot, Head, ReplicaSet
-from impl.node.coordinator import Coordinator, Locate
+from impl.node.coordinator import Coordinator
 from impl.node.limits import Timing
+from impl.node.locate import Locate
 from impl.node.replica import Replica
 from impl.protocol import events
 from impl.protocol.acceptor import known
@@ -56,6 +58,7 @@ class Reader:
         self._locate = locate
         self._timing = timing
         self._rules = rules
+        self.on_behind: Callable[[str, str, str, Ballot], None] = lambda node, path, source, chosen: None
 
     async def head(self, path: str) -> Head | None:
         """The head of the path, None if it was never written; raises NoQuorum when too few replicas answer."""
@@ -81,10 +84,15 @@ class Reader:
         tally = ReadTally(group, self._rules)
         verdict: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
+        early: list[tuple[str, Reply | AmberioError]] = []
+
         def count(node: str, reply: Reply | AmberioError) -> None:
             reached = tally.add(node, reply)
             if reached is not None and not verdict.done():
                 verdict.set_result(reached == "quorum")
+            early.append((node, reply))
+            if tally.decided is not None:
+                self._tell_who_is_behind(path, *tally.decided, early)
 
         others = tuple(node for node in group.nodes if node != self._node_id)
         if others and not (self._rules.stale_local_read and len(others) < len(group.nodes)):
@@ -92,6 +100,15 @@ class Reader:
         if len(others) < len(group.nodes):
             self._replica.handle(Read(path, read, body=True), partial(count, self._node_id))
         return tally.decided if await verdict else None
+
+    def _tell_who_is_behind(
+        self, path: str, chosen: Ballot, agreeing: dict[str, State], replies: list[tuple[str, Reply | AmberioError]]
+    ) -> None:
+        """Of these replies, told once each, some may be older than what was chosen, or none at all."""
+        for node, reply in replies:
+            if not isinstance(reply, State) or reply.accepted < chosen:
+                self.on_behind(node, path, next(iter(agreeing)), chosen)
+        replies.clear()
 
     def _say(self, path: str, group: ReplicaSet, read: str, accepted: Ballot, agreeing: dict[str, State]) -> str:
         head = next(iter(agreeing.values())).head

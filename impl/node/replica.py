@@ -1,15 +1,19 @@
 """The node as a replica: answers what coordinators ask, from its own disk and with its own word.
 
-A step is durable, and its event is out, before its answer goes. The rules are `impl/protocol/acceptor.py`.
+A step is durable, and its event is out, before its answer goes. The rules are `impl/protocol/acceptor.py`. A head that
+names parts is accepted once these are here (`naming.py`); until then nothing waits behind it.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from typing import Final
 
 from impl.errors import AmberioError, DiskFull, NeverWritten, NotReady, Overloaded
 from impl.model import AcceptedPage, Register, Rows
+from impl.node.naming import LOOKS, Naming, names_parts
 from impl.protocol.acceptor import on_accept, on_prepare, on_read
-from impl.protocol.messages import Failure, Prepare, Read, Refusal, Reply, Request, State, Told
+from impl.protocol.messages import Accept, Failure, Prepare, Read, Refusal, Reply, Request, State, Told
 from impl.protocol.rules import Rules
 from impl.protocol.tiering import on_confirm
 from impl.storage.database import without_body
@@ -17,14 +21,21 @@ from impl.storage.face import Registers
 from impl.storage.registers import Committed
 from impl.trace import Tracer
 
+ACCEPTING_MAX: Final = 1024
+"""Heads that may wait for their parts, or for the disk, at once."""
+
 Respond = Callable[[Reply], None]
 
 
 class Replica:
     """This node's acceptors."""
 
-    def __init__(self, store: Registers, tracer: Tracer, slot_of: Callable[[str], int], rules: Rules) -> None:
+    def __init__(
+        self, store: Registers, tracer: Tracer, naming: Naming, slot_of: Callable[[str], int], rules: Rules
+    ) -> None:
         self._store = store
+        self._naming = naming
+        self._accepting: dict[asyncio.Task[None], None] = {}
         self._tracer = tracer
         self._slot_of = slot_of
         self._rules = rules
@@ -34,6 +45,14 @@ class Replica:
         if isinstance(request, Read):
             self._read(request, respond)
             return
+        if isinstance(request, Accept) and names_parts(request.path, request.head):
+            if len(self._accepting) >= ACCEPTING_MAX:
+                respond(failure(Overloaded(f"{len(self._accepting)} heads wait for their parts already; slow down")))
+                return
+            task = asyncio.get_running_loop().create_task(self._accept(request, respond))
+            self._accepting[task] = None
+            task.add_done_callback(self._accepting.pop)
+            return
         if isinstance(request, Prepare):
             decide = partial(on_prepare, request=request, rules=self._rules)
             with_head = True
@@ -42,6 +61,23 @@ class Replica:
             with_head = False
         slot = self._slot_of(request.path)
         self._store.apply_then(request.path, slot, decide, partial(_answer, respond, with_head))
+
+    async def _accept(self, request: Accept, respond: Respond) -> None:
+        """Accept a head that names parts, once they are here."""
+        decide = partial(on_accept, request=request, rules=self._rules)
+        try:
+            async with self._naming.held(request.path, request.head, LOOKS):
+                committed = await self._store.apply(request.path, self._slot_of(request.path), decide)
+        except AmberioError as error:
+            respond(failure(error))
+            return
+        _answer(respond, False, committed)
+
+    async def close(self) -> None:
+        """Give up what waits for its parts: to be killed there does no harm either."""
+        for task in tuple(self._accepting):
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
 
     async def scan(self, prefix: str, after: str | None, limit: int, with_older: bool) -> Rows:
         """Our own registers, without bodies, that start with `prefix` and follow `after`."""

@@ -20,8 +20,8 @@ from impl.cluster.peers import Peers
 from impl.doors import Clock
 from impl.errors import ArchiveChanged, ArchiveUnavailable, NotInArchive
 from impl.model import Head
-from impl.node.coordinator import Locate
 from impl.node.fetcher import Fetcher
+from impl.node.locate import Locate
 from impl.node.reader import Known, Reader
 from impl.node.turns import Turns
 from impl.node.uploads import Uploads

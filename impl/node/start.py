@@ -25,17 +25,22 @@ from impl.doors import Clock, Disk, Network, Random, RealClock, RealDisk, RealNe
 from impl.errors import ConfigError
 from impl.model import ReplicaSet, slot_of
 from impl.node.archivist import Archivist
-from impl.node.coordinator import Coordinator, Locate
+from impl.node.coordinator import Coordinator
 from impl.node.fetcher import Fetcher
+from impl.node.gc import GarbageCollector
 from impl.node.healer import Healer, HealingMetrics
 from impl.node.importer import Importer, OnBucket
 from impl.node.limits import Timing
 from impl.node.lister import Lister
 from impl.node.local import Local
+from impl.node.locate import Locate
+from impl.node.naming import Naming
 from impl.node.node import Member, Node
+from impl.node.read_repair import ReadRepair
 from impl.node.reader import Reader
 from impl.node.replica import Replica
 from impl.node.rounds import Rounds
+from impl.node.scrubber import Scrubber
 from impl.node.shipper import Shipper
 from impl.node.tiering import Tiering
 from impl.node.uploads import Uploads
@@ -57,6 +62,12 @@ class Release(Protocol):
     def release(self) -> None: ...
 
 
+class Keeper(Protocol):
+    """Something that goes on in the background."""
+
+    async def close(self) -> None: ...
+
+
 class Running:
     """A node that runs. `failed` is set when its disk has failed, and it must stop."""
 
@@ -70,6 +81,7 @@ class Running:
         peers: Peers,
         server: PeerServer,
         healer: Healer,
+        keepers: Sequence[Keeper],
         liveness: Liveness,
         tiering: Tiering | None,
         locks: ExitStack,
@@ -88,6 +100,7 @@ class Running:
         self._peers = peers
         self._server = server
         self.healer = healer
+        self._keepers = keepers
         self._locks = locks
 
     def rpc(self, request: Upgraded, transport: asyncio.Transport, leftover: bytes) -> None:
@@ -97,7 +110,8 @@ class Running:
     async def close(self) -> None:
         """Hang up, finish what is on its way to the disk, end the trace, let go of the directory."""
         self._server.close()
-        await self.healer.close()
+        for keeper in self._keepers:
+            await keeper.close()
         if self.tiering is not None:
             await self.tiering.close()
         await self._peers.close()
@@ -176,17 +190,32 @@ async def start_node(
     locate = _locator(groups)
     timing = Timing(request_s=settings.limits.request_s)
     parts = PartStore(Dealt(directories), doors.disk, rules)
-    replica = Replica(store, tracer, lambda path: slot_of(path, cluster.wanted.total_slots), rules)
     counters = LinkCounters()
     who = Who(node_id, store.incarnation, cluster.cluster_id)
     liveness = Liveness(Hello(node_id, store.incarnation), _addresses(settings, node_id), doors.clock)
-    peers, server = _links(settings, who, liveness, replica, parts, counters, tracer, doors)
+    secret = Secret(settings.auth.cluster_secret)
+    addresses = _addresses(settings, node_id)
+    peers = Peers(who, addresses, secret, doors.clock, doors.random, doors.network, counters, tracer.flush, liveness)
+    uploads = Uploads(node_id, parts, peers, timing, settings.limits.object_bytes_max, rules)
+    naming = Naming(store, parts, uploads, locate, doors.clock, rules)
+    replica = Replica(store, tracer, naming, lambda path: slot_of(path, cluster.wanted.total_slots), rules)
+    server = PeerServer(
+        liveness,
+        who.cluster_id,
+        secret,
+        replica,
+        parts,
+        doors.clock,
+        counters,
+        tracer.flush,
+        peers.heard_from,
+        peers.probe,
+    )
     coordinator = Coordinator(
-        node_id, store, replica, peers, tracer, rounds, locate, doors.clock, doors.random, timing, rules
+        node_id, store, replica, naming, peers, tracer, rounds, locate, doors.clock, doors.random, timing, rules
     )
     reader = Reader(node_id, store.incarnation, replica, peers, tracer, coordinator, locate, timing, rules)
     lister = Lister(node_id, cluster.node_ids, store, peers, reader, locate, timing, rules)
-    uploads = Uploads(node_id, parts, peers, timing, settings.limits.object_bytes_max, rules)
     members = _members(settings.nodes, me, liveness, peers)
     tiering = None
     if settings.archive.kind != "none":
@@ -218,24 +247,57 @@ async def start_node(
         store,
         peers,
         coordinator,
-        uploads,
+        naming,
         locate,
         doors.clock,
         timing,
         settings.healing.every_s,
         rules,
-        tiering.source if tiering is not None else lambda path, head: None,
+    )
+    healing = settings.healing
+    repair = ReadRepair(node_id, peers, healer, locate, doors.clock, timing, healing.enabled)
+    reader.on_behind, server.on_behind = repair.is_behind, repair.heard
+    gc = GarbageCollector(
+        node_id,
+        groups,
+        store,
+        parts,
+        lister,
+        naming,
+        uploads,
+        doors.clock,
+        healing.parts_every_s,
+        healing.parts_grace_s,
+        rules,
+    )
+    scrubber = Scrubber(
+        node_id,
+        store.incarnation,
+        groups,
+        store,
+        parts,
+        peers,
+        uploads,
+        locate,
+        doors.clock,
+        timing,
+        healing.scrub_bytes_per_s,
+        healing.parts_every_s,
     )
     peers.open()
     if tiering is not None:
+        naming.source = tiering.source
         tiering.start()
-    if settings.healing.enabled:
+    if healing.enabled:
         healer.start()
+        gc.start()
+        scrubber.start()
     collectors: tuple[Collector, ...] = (store.metrics, parts, LinkMetrics(counters), HealingMetrics(healer.total))
-    if tiering is not None:
-        collectors += tiering.collectors
+    collectors += (gc, scrubber, repair, *(tiering.collectors if tiering is not None else ()))
+    local = Local(store, parts)
+    keepers = (scrubber, gc, repair, healer, replica)
     return Running(
-        node, Local(store, parts), tracer, store, parts, peers, server, healer, liveness, tiering, locks, collectors
+        node, local, tracer, store, parts, peers, server, healer, keepers, liveness, tiering, locks, collectors
     )
 
 
@@ -278,35 +340,6 @@ async def _open_tiering(
         node_id, wanted, settings.init_scan, archive, reader, coordinator, locate, liveness, doors.clock
     )
     return Tiering(wanted, archive, shipper, archivist, fetcher, importer, reader, store, parts, locate)
-
-
-def _links(
-    settings: Settings,
-    who: Who,
-    liveness: Liveness,
-    replica: Replica,
-    parts: PartStore,
-    counters: LinkCounters,
-    tracer: Tracer,
-    doors: Doors,
-) -> tuple[Peers, PeerServer]:
-    """Both ends of the connections to the other nodes: the one that asks, and the one that answers."""
-    secret = Secret(settings.auth.cluster_secret)
-    addresses = _addresses(settings, who.node_id)
-    peers = Peers(who, addresses, secret, doors.clock, doors.random, doors.network, counters, tracer.flush, liveness)
-    server = PeerServer(
-        liveness,
-        who.cluster_id,
-        secret,
-        replica,
-        parts,
-        doors.clock,
-        counters,
-        tracer.flush,
-        peers.heard_from,
-        peers.probe,
-    )
-    return peers, server
 
 
 def _open_disks(

@@ -16,9 +16,10 @@ from impl.archive.settings import ArchiveSettings, Mode
 from impl.errors import ArchiveError, NeverWritten, OutcomeUnknown
 from impl.model import SYSTEM_START, Head
 from impl.node.archivist import Archivist
-from impl.node.coordinator import Chosen, Locate
+from impl.node.coordinator import Chosen
 from impl.node.fetcher import Fetcher
 from impl.node.importer import Importer
+from impl.node.locate import Locate
 from impl.node.reader import Known, Reader
 from impl.node.shipper import Shipper
 from impl.node.uploads import Source

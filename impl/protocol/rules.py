@@ -24,6 +24,8 @@ _COORDINATOR: Final = "impl/node/coordinator.py"
 _LISTER: Final = "impl/node/lister.py"
 _NODE: Final = "impl/node/node.py"
 _UPLOADS: Final = "impl/node/uploads.py"
+_NAMING: Final = "impl/node/naming.py"
+_COLLECTION: Final = "impl/protocol/collection.py"
 _REGISTERS: Final = "impl/storage/registers.py"
 _WORKERS: Final = "impl/storage/workers.py"
 _PARTS: Final = "impl/storage/parts.py"
@@ -77,6 +79,10 @@ class Rules(msgspec.Struct, frozen=True):
     skip_fsync: Annotated[bool, Mutant(_REGISTERS, "a commit outlives a power cut")] = False
     part_not_fsynced: Annotated[bool, Mutant(_PARTS, "a stored part outlives a power cut")] = False
     part_unverified: Annotated[bool, Mutant(_PARTS, "bytes that have rotted are never served")] = False
+    collect_reused_part: Annotated[bool, Mutant(_PARTS, "a part that is used again is not collected")] = False
+    collect_older_versions: Annotated[bool, Mutant(_COLLECTION, "parts of older versions are not collected")] = False
+    collect_uploading: Annotated[bool, Mutant(_COLLECTION, "parts of running uploads are not collected")] = False
+    collect_without_grace: Annotated[bool, Mutant(_COLLECTION, "parts are collected after a grace time")] = False
     # the archive
     ship_old_over_new: Annotated[bool, Mutant(_TIERING, "nothing older takes the place of what is archived")] = False
     confirm_before_shipped: Annotated[bool, Mutant(_SHIPPER, "what is on record as archived is")] = False
@@ -86,6 +92,7 @@ class Rules(msgspec.Struct, frozen=True):
     # bodies, lists, answers
     head_before_parts: Annotated[bool, Mutant(_UPLOADS, "a head names only parts that are stored")] = False
     parts_of_one: Annotated[bool, Mutant(_UPLOADS, "a part is on a write quorum before a head names it")] = False
+    accept_without_parts: Annotated[bool, Mutant(_NAMING, "a replica has the parts of what it accepts")] = False
     list_of_one: Annotated[bool, Mutant(_LISTER, "a list asks a quorum of each replica set")] = False
     list_skips_unsettled: Annotated[bool, Mutant(_LISTER, "a list has the paths that replicas disagree on")] = False
     list_misses_tail: Annotated[bool, Mutant(_LISTER, "the pages of a list have every path")] = False

@@ -277,6 +277,45 @@ def keep_imported_part(connection: apsw.Connection, path: str, etag: str, part: 
     connection.execute("INSERT OR REPLACE INTO imported VALUES (?, ?, ?, ?)", (path, etag, part, digest))
 
 
+def heads_with_parts(
+    connection: apsw.Connection, after: str, limit: int
+) -> tuple[list[tuple[str, int, Head]], str | None]:
+    """Of the next `limit` registers after a path, those whose head names parts: path, slot, head without its body.
+
+    And the path to go on after, None at the end.
+    """
+    rows = list(
+        connection.execute(
+            "SELECT path, slot, head FROM registers WHERE path > ? ORDER BY path LIMIT ?", (after, limit)
+        )
+    )
+    decoded = ((path, slot, _decode_head(head)) for path, slot, head in rows if head is not None)
+    found = [(path, slot, head) for path, slot, head in decoded if head.parts or any(each.parts for each in head.older)]
+    return found, rows[-1][0] if len(rows) == limit else None
+
+
+def bodies_page(
+    connection: apsw.Connection, after: str, limit: int, is_right: Callable[[str, Head], bool]
+) -> tuple[list[str], int, int, str | None]:
+    """Look at the inline bodies of the next `limit` registers after a path, as they lie on the disk.
+
+    The paths of those that are not right; how many there were, of how many bytes; where to go on, None at the end.
+    """
+    rows = list(
+        connection.execute(
+            "SELECT path, head, body FROM registers WHERE path > ? ORDER BY path LIMIT ?", (after, limit)
+        )
+    )
+    bodies = [(path, head, body) for path, head, body in rows if head is not None and body is not None]
+    wrong = [
+        path
+        for path, head, body in bodies
+        if not is_right(path, msgspec.structs.replace(_decode_head(head), body=body))
+    ]
+    size_bytes = sum(len(body) for _, _, body in bodies)
+    return wrong, len(bodies), size_bytes, rows[-1][0] if len(rows) == limit else None
+
+
 def of_slot(connection: apsw.Connection, slot: int) -> Iterator[tuple[str, Register]]:
     """Registers of one slot, without bodies, by their paths' bytes."""
     for row in connection.execute(f"{_WITHOUT_BODY} WHERE slot = ? ORDER BY path", (slot,)):

@@ -17,7 +17,7 @@ others go on, as nothing they say rests on it. When the last one fails the node 
 """
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -240,6 +240,30 @@ class Disks(Collector):
         if not ends:
             return AcceptedPage(merged, None)
         return AcceptedPage([ballot for ballot in merged if ballot[0] <= min(ends)], min(ends))
+
+    async def heads_with_parts(self, after: str, limit: int) -> tuple[list[tuple[str, int, Head]], str | None]:
+        """The next heads that name parts, of all disks; raises DiskFailed where one is out of service."""
+        pages = await asyncio.gather(*(store.heads_with_parts(after, limit) for store in self._all))
+        ends = [end for _, end in pages if end is not None]
+        merged = sorted((row for rows, _ in pages for row in rows), key=lambda row: row[0])
+        return [row for row in merged if not ends or row[0] <= min(ends)], min(ends, default=None)
+
+    async def bodies_page(
+        self, after: str, limit: int, is_right: Callable[[str, Head], bool]
+    ) -> tuple[list[str], int, int, str | None]:
+        """Look at the next inline bodies of all disks; some may be looked at, and counted, once more."""
+        pages = await asyncio.gather(*(store.bodies_page(after, limit, is_right) for store in self._all))
+        ends = [end for *_, end in pages if end is not None]
+        wrong = sorted(path for paths, *_ in pages for path in paths if not ends or path <= min(ends))
+        return wrong, sum(page[1] for page in pages), sum(page[2] for page in pages), min(ends, default=None)
+
+    async def recall(self, key: str) -> int:
+        """A counter of this node that was remembered."""
+        return max(await asyncio.gather(*(store.recall(key) for store in self._serving())))
+
+    async def remember(self, key: str, value: int) -> None:
+        """Keep a counter of this node, on all disks in service."""
+        await asyncio.gather(*(store.remember(key, value) for store in self._serving()))
 
     async def unshipped(self, after: tuple[int, str], limit: int) -> list[Unshipped]:
         """The next registers of all disks in service that wait to be shipped; the others' wait for theirs."""

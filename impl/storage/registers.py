@@ -463,6 +463,30 @@ class RegisterStore:
         """Remember the digest of a piece of an imported body."""
         await self._ask_writer(lambda connection: database.keep_imported_part(connection, path, etag, part, digest))
 
+    async def heads_with_parts(self, after: str, limit: int) -> tuple[list[tuple[str, int, Head]], str | None]:
+        """Of our next `limit` registers after a path, those whose head names parts: path, slot, head without body.
+
+        And the path to go on after, None at the end.
+        """
+        return await self._ask_reader(lambda connection: database.heads_with_parts(connection, after, limit))
+
+    async def bodies_page(
+        self, after: str, limit: int, is_right: Callable[[str, Head], bool]
+    ) -> tuple[list[str], int, int, str | None]:
+        """Look at the inline bodies of our next `limit` registers after a path; see database.bodies_page."""
+        return await self._ask_reader(lambda connection: database.bodies_page(connection, after, limit, is_right))
+
+    async def recall(self, key: str) -> int:
+        """A counter of this node that was remembered; 0 if it never was."""
+        return await self._ask_reader(lambda connection: database.get_number(connection, key))
+
+    async def remember(self, key: str, value: int) -> None:
+        """Keep a counter of this node, durably; raises DiskFull, InternalError."""
+        try:
+            await self._writer.change(self._loop, lambda connection: database.set_number(connection, key, value))
+        except apsw.Error as error:
+            raise database.as_error(error) from error
+
     async def slotlets(self, slot: int, prefix_len: int) -> list[Slotlet]:
         """Digests of a slot's heads, by the first `prefix_len` hex digits of xxh3_64 of their paths; in order."""
         return await self._ask_reader(lambda connection: slotlets_of(database.of_slot(connection, slot), prefix_len))

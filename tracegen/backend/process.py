@@ -216,6 +216,9 @@ class ProcessCluster:
             for one in self._nodes.values()
         ]
         shape = self._shape
+        healing: dict[str, object] = {"enabled": shape.heal_every_s > 0, "every_s": shape.heal_every_s or 1.0}
+        if shape.parts_grace_s:
+            healing |= {"parts_every_s": shape.parts_grace_s / 2, "parts_grace_s": shape.parts_grace_s}
         config: dict[str, object] = {
             "initial_cluster": {
                 "nodes": nodes,
@@ -226,7 +229,7 @@ class ProcessCluster:
             "trace": {"enabled": True, "directory": str(self._places.traces.resolve())},
             "logging": {"format": "json", "level": "info"},
             "s3": {"anonymous": True},
-            "healing": {"enabled": shape.heal_every_s > 0, "every_s": shape.heal_every_s or 1.0},
+            "healing": healing,
             "routes": {
                 target: "{}:{}".format(*proxy.address)
                 for (source, target), proxy in self._proxies.items()

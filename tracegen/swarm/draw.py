@@ -31,6 +31,8 @@ REST_S: Final = (0.0, 0.2, 1.0)
 """How long nodes rest between looking for what they have missed; 0: they never look, and catch up when written to."""
 DISKS: Final = (1, 1, 1, 2)
 """How many disks each node has."""
+GRACE_S: Final = (0.0, 0.1, 0.5)
+"""How long a part is kept that no head names; 0: longer than any run."""
 QUIET_S: Final = 0.3
 """What a run has before its first fault, after its last one, and between two that would heal each other."""
 TRIES: Final = 12
@@ -55,10 +57,12 @@ OF_LINKS: Final = ("partition", "one_way", "flap", "delay", "drop", "mangle", "h
 def draw(seed: int) -> Scenario:
     """The scenario of a seed."""
     chance = random.Random(f"{seed}/swarm")
+    healing = random.Random(f"{seed}/healing")
     shape = replace(
         _shape(chance),
-        heal_every_s=random.Random(f"{seed}/healing").choice(REST_S),
+        heal_every_s=healing.choice(REST_S),
         disks_per_node=random.Random(f"{seed}/disks").choice(DISKS),
+        parts_grace_s=healing.choice(GRACE_S),
     )
     duration_s = round(chance.uniform(2.0, 5.0), 2)
     workload = _workload(chance, shape, duration_s)

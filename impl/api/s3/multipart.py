@@ -37,11 +37,11 @@ from impl.api.s3.errors import (
 from impl.api.s3.objects import PARTS_MAX, PUT_BYTES_MAX, Objects, refuse, write_condition
 from impl.api.s3.shapes import CompletePart
 from impl.doors import Clock
-from impl.model import SYSTEM_START, Attributes, Head, PartRef, Stored
+from impl.model import SYSTEM_START, UPLOAD_PARTS_START, Attributes, Head, PartRef, Stored
 from impl.protocol.change import NO_CONDITION, Condition
 
 UPLOADS: Final = SYSTEM_START + "u/"
-PARTS: Final = SYSTEM_START + "p/"
+PARTS: Final = UPLOAD_PARTS_START
 PART_BYTES_MIN: Final = 5 * 1024**2
 OBJECT_BYTES_MAX: Final = 5 * 1024**4
 DELETES_AT_ONCE_MAX: Final = 16

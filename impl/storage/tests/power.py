@@ -137,6 +137,11 @@ class PoweredDisk(RealDisk):
                 self._files[str(to)] = kept
         super().move(file, to)
 
+    def remove(self, file: Path) -> None:
+        with self._lock:
+            self._files.pop(str(file), None)
+        super().remove(file)
+
     def rot(self, file: Path) -> None:
         """Flip a bit of a file."""
         content = bytearray(file.read_bytes())

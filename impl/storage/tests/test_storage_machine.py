@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
@@ -167,6 +168,8 @@ class StorageMachine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.kept: dict[str, Register] = {}
         self.parts_kept: dict[Key, bool] = {}  # False: rotten
+        self.unused: dict[Key, float] = {}
+        self.held: Counter[Key] = Counter()
         self.at_start: dict[str, Register] = {}
         self.parts: PartStore
         self.rounds = 0
@@ -257,6 +260,7 @@ class StorageMachine(RuleBasedStateMachine):
                 return False
 
         assert not self.runner.run(put_other_bytes())
+        self.unused.pop(key, None)
         reused = self.runner.run(put())
         assert all(reused) if self.parts_kept.get(key) else not all(reused)
         self.parts_kept[key] = True
@@ -278,6 +282,40 @@ class StorageMachine(RuleBasedStateMachine):
         self.parts_kept[key] = False
         if is_read:
             self.get_a_part(key)
+
+    @rule(seen=st.sets(keys), named=st.sets(keys), now_s=st.floats(0, 9))
+    def look_for_unused_parts(self, seen: set[Key], named: set[Key], now_s: float) -> None:
+        for key in named - seen:
+            self.unused.pop(key, None)
+        for key in seen - self.held.keys():
+            self.unused.setdefault(key, now_s)
+        wanted = {key: since_s for key, since_s in self.unused.items() if key in seen}
+        assert self.parts.uses.seen(named - seen, seen, now_s) == wanted
+
+    @rule(key=keys)
+    def hold_a_part(self, key: Key) -> None:
+        missing = self.runner.run(self.parts.hold(key[0], [key[1]], [key[1]]))
+        assert missing == ([] if key in self.parts_kept else [key[1]])
+        self.held[key] += 1
+        self.unused.pop(key, None)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def let_go_of_a_part(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.held)))
+        self.parts.let_go(key[0], [key[1]])
+        self.held -= Counter([key])
+
+    @rule(key=keys)
+    def discard_a_part(self, key: Key) -> None:
+        """Only what was seen unused goes, and not if anybody has put, read or held it since."""
+        is_gone = self.runner.run(self.parts.discard(*key))
+        assert is_gone == (key in self.unused and key in self.parts_kept), "a part that is of use stays"
+        self.unused.pop(key, None)
+        if is_gone:
+            del self.parts_kept[key]
+        found = self.runner.run(self.parts.names([key[0]]))
+        assert found == sorted(kept for kept in self.parts_kept if kept[0] == key[0])
 
     # -- what happens to the process and its disk
 
@@ -344,6 +382,7 @@ class StorageMachine(RuleBasedStateMachine):
         self.tracer, self.traced, self.at_start = Telling(lambda: self.disk.is_dead), 0, dict(self.kept)
         self.store.start(asyncio.get_running_loop(), self.tracer)
         self.parts = PartStore(Layout(self.directory), self.disk, self.obeys)
+        self.unused, self.held = {}, Counter()  # nobody remembers them over a restart
         self.is_open = True
 
     async def close(self) -> None:
@@ -409,6 +448,8 @@ class StorageMachine(RuleBasedStateMachine):
 
     def part(self, key: Key) -> bytes | type[AmberioError]:
         """Its bytes, or the error that is said instead."""
+
+        self.unused.pop(key, None)
 
         async def get() -> bytes | type[AmberioError]:
             try:

@@ -1,18 +1,19 @@
 """What lies on the disks of a simulated cluster, held against what the storage promises.
 
 When a client is told that its body is stored, each part of it is on as many disks as acknowledge a write. And when all
-is over, every part has the bytes that its name says, unless the harness flipped a bit of it; and whatever part some
-replica's head names is on as many disks, as parts are stored before any head names them. Or it is in the archive, if
-there is one: then a node may let go of it.
+is over, every part has the bytes that its name says, unless the harness flipped a bit of it; whoever has accepted a
+head has each part that it names, so that what was chosen is on as many disks as have accepted it; and what an upload
+names that is not over is on as many disks as acknowledge a write. Or it is in the archive, if there is one: then a node
+may let go of it.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Final
 
 from impl.api.s3.multipart import PARTS, UPLOADS
-from impl.model import PART_BYTES, Head, slot_of
+from impl.model import PART_BYTES, SYSTEM_START, Ballot, Head, slot_of
 from impl.protocol.placement import Table
 from impl.storage import database
 from tracegen.backend.sim.disks import SimDisks
@@ -45,15 +46,18 @@ def audit(
         for digest, is_right in digests.items()
         if not is_right
     ]
-    heads = _heads(databases)
+    heads = {node: _heads(files) for node, files in databases.items()}
     in_archive = _archived_parts(heads, archived)
-    for digest, (slot, path) in _named(heads, len(table)).items():
-        if digest in in_archive:
-            continue
+    for node, of_node in heads.items():
+        for path, (_, head) in of_node.items():
+            lacking = sorted(_digests_in(head) - stored[node].keys() - in_archive)
+            if lacking and not path.startswith(SYSTEM_START):
+                problems.append(f"{node} has accepted a head of {path} and not its part {lacking[0][:12]}")
+    for path, digest, slot in _uploading(heads, len(table), write_quorum):
         holders = [node for node in table[slot] if digest in stored[node]]
         if len(holders) < write_quorum:
             on = ", ".join(holders) or "no disk"
-            problems.append(f"a head of {path} names the part {digest[:12]}, which is on {on}; not on {write_quorum}")
+            problems.append(f"the upload {path} names the part {digest[:12]}, which is on {on}; not on {write_quorum}")
     return problems
 
 
@@ -92,44 +96,54 @@ def _digests(disk: SimDisk | SimDisks) -> dict[str, bool]:
     return found
 
 
-def _heads(databases: Databases) -> list[tuple[str, Head]]:
-    """The heads of all paths, as each disk has them."""
-    heads: list[tuple[str, Head]] = []
-    for node, (file, vfs) in ((node, each) for node, files in databases.items() for each in files):
+Heads = dict[str, tuple[Ballot, Head]]
+"""What a node has accepted, by path."""
+
+
+def _heads(files: Sequence[tuple[Path, str | None]]) -> Heads:
+    heads: Heads = {}
+    for file, vfs in files:
         connection = database.open_database(file, vfs=vfs)
         try:
             rows = database.scan(connection, "", None, PATHS_MAX, with_older=True)
-            assert not rows.has_more, f"{node} has more paths than an audit looks at"
-            heads += [(path, register.head) for path, register in rows.registers if register.head is not None]
         finally:
             connection.close()
+        assert not rows.has_more, "there are more paths than an audit looks at"
+        heads |= {path: (each.accepted, each.head) for path, each in rows.registers if each.head is not None}
     return heads
 
 
-def _archived_parts(heads: Sequence[tuple[str, Head]], archived: Mapping[str, bytes]) -> set[str]:
+def _digests_in(head: Head) -> set[str]:
+    return {ref.digest for version in head.versions for ref in version.parts}
+
+
+def _uploading(heads: Mapping[str, Heads], total_slots: int, quorum: int) -> Iterator[tuple[str, str, int]]:
+    """What is named by uploads that are not over, as a quorum has accepted it: path, digest, and the object's slot."""
+    accepted: dict[str, list[tuple[Ballot, Head]]] = {}
+    for of_node in heads.values():
+        for path, each in of_node.items():
+            accepted.setdefault(path, []).append(each)
+    objects = dict(_object_of(path) for path in accepted if path.startswith(UPLOADS))
+    for path, found in accepted.items():
+        newest = max(ballot for ballot, _ in found)
+        chosen = [head for ballot, head in found if ballot == newest]
+        if not path.startswith(PARTS) or len(chosen) < quorum:
+            continue
+        upload, _, _ = path.removeprefix(PARTS).partition("/")
+        for digest in _digests_in(chosen[0]):
+            yield path, digest, slot_of(objects[upload], total_slots)
+
+
+def _archived_parts(heads: Mapping[str, Heads], archived: Mapping[str, bytes]) -> set[str]:
     """The digests of the parts that archived bodies have, cut as some head of their path says."""
     found: set[str] = set()
-    for path, head in heads:
+    for path, (_, head) in (each for of_node in heads.values() for each in of_node.items()):
         body = archived.get(path, b"")
         at = 0
         for ref in head.versions[-1].parts if body and head.versions else ():
             found.add(hashlib.sha256(body[at : at + ref.size_bytes]).hexdigest())
             at += ref.size_bytes
     return found
-
-
-def _named(heads: Sequence[tuple[str, Head]], total_slots: int) -> dict[str, tuple[int, str]]:
-    """Every part that a head on some disk names: its slot, and the path of one such head."""
-    objects = dict(_object_of(path) for path, _ in heads if path.startswith(UPLOADS))
-    named: dict[str, tuple[int, str]] = {}
-    for path, head in heads:
-        lives_at = path
-        if path.startswith(PARTS):
-            upload, _, _ = path.removeprefix(PARTS).partition("/")
-            lives_at = objects[upload]
-        for ref in (ref for version in head.versions for ref in version.parts):
-            named.setdefault(ref.digest, (slot_of(lives_at, total_slots), path))
-    return named
 
 
 def _object_of(upload_path: str) -> tuple[str, str]:

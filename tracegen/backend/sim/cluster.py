@@ -377,7 +377,7 @@ def _settings(
         replication=Replication(shape.factor, shape.min_write_replicas, SLOTS),
         auth=AuthSettings("simulated-secret"),
         limits=limits,
-        healing=HealingSettings(shape.heal_every_s > 0, shape.heal_every_s or 1.0),
+        healing=_healing(shape),
         trace=TraceSettings(traces is not None, traces),
         logging=LoggingSettings(),
         routes={},
@@ -385,3 +385,10 @@ def _settings(
         s3=S3Settings(anonymous=True),
         archive=archive,
     )
+
+
+def _healing(shape: ClusterShape) -> HealingSettings:
+    healing = HealingSettings(shape.heal_every_s > 0, shape.heal_every_s or 1.0)
+    if not shape.parts_grace_s:
+        return healing
+    return msgspec.structs.replace(healing, parts_every_s=shape.parts_grace_s / 2, parts_grace_s=shape.parts_grace_s)

@@ -69,6 +69,11 @@ class SimDisks:
         """The parts of which the harness flipped a bit."""
         return set[str]().union(*(disk.rotted for disk in self._all))
 
+    @property
+    def removed(self) -> set[str]:
+        """The parts that the node removed on purpose."""
+        return set[str]().union(*(disk.removed for disk in self._all))
+
     # -- what it does to one of them
 
     @property
@@ -129,6 +134,12 @@ class SimDisks:
     def move(self, file: Path, to: Path) -> None:
         assert self._of(file) is self._of(to), "a file is not moved from disk to disk"
         self._of(file).move(file, to)
+
+    def names(self, directory: Path) -> list[str]:
+        return self._of(directory).names(directory)
+
+    def remove(self, file: Path) -> None:
+        self._of(file).remove(file)
 
     def open_to_append(self, file: Path) -> BinaryIO:
         return self._all[0].open_to_append(file)

@@ -78,6 +78,7 @@ class SimDisk:
         self.delay_s = self.jitter_s = 0.0
         self.slowed = 0
         self.rotted: set[str] = set()
+        self.removed: set[str] = set()
         self._writes_left: int | None = None
         self._is_over = False  # the session is, and no other one has begun
         self.log_pages_max: int | None = draw.choice(LOG_PAGES)
@@ -136,8 +137,10 @@ class SimDisk:
         return any(hashlib.sha256(content).hexdigest() != digest for content in kept)
 
     def is_durable(self, digest: str) -> bool:
-        """Would a power cut leave a file of this name, as it was written?"""
-        return any(name.endswith(f"/{digest}") and not file.undo for name, file in self._files.items())
+        """Would a power cut leave a file of this name, as it was written? Or has its node removed it on purpose?"""
+        return digest in self.removed or any(
+            name.endswith(f"/{digest}") and not file.undo for name, file in self._files.items()
+        )
 
     def next_delay_s(self) -> float:
         """By how much a slow disk makes the next work on it longer."""
@@ -172,7 +175,23 @@ class SimDisk:
 
     def move(self, file: Path, to: Path) -> None:
         self._check()
-        self._files[str(to)] = self._files.pop(str(file))
+        found = self._files.pop(str(file), None)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "no such file", str(file))
+        self._files[str(to)] = found
+
+    def names(self, directory: Path) -> list[str]:
+        self._check()
+        start = f"{directory}/"
+        return sorted(name[len(start) :] for name in self._files if name.startswith(start))
+
+    def remove(self, file: Path) -> None:
+        self._check()
+        if str(file) not in self._files:
+            raise FileNotFoundError(errno.ENOENT, "no such file", str(file))
+        if not self.is_broken_off():
+            del self._files[str(file)]
+            self.removed.add(file.name)
 
     def _check(self) -> None:
         if self.is_failing:
