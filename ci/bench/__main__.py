@@ -3,7 +3,19 @@
 import importlib
 import sys
 
-BENCHMARKS = ("checker", "server", "memory", "simulator", "guided", "shrinking", "second_read", "healing", "archive")
+BENCHMARKS = (
+    "checker",
+    "server",
+    "memory",
+    "simulator",
+    "guided",
+    "shrinking",
+    "second_read",
+    "healing",
+    "archive",
+    "healing_cost",
+    "many_heads",
+)
 
 
 def main(names: list[str]) -> int:

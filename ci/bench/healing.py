@@ -27,7 +27,7 @@ def main() -> None:
     """Print how long the writing took, and how long the catching up."""
     with tempfile.TemporaryDirectory() as directory:
         ports = cluster.free_ports(3)
-        config = _config(Path(directory), ports)
+        config = configured(Path(directory), ports)
         commands = [
             [sys.executable, "-m", "impl.server", "--config", str(config), "--node", f"n{number}"]
             for number in (1, 2, 3)
@@ -36,7 +36,7 @@ def main() -> None:
         with cluster.running(commands, [f"{url}/_/api/v1/healthz" for url in urls]) as processes:
             processes[2].send_signal(signal.SIGTERM)
             processes[2].wait(30)
-            wrote_s = asyncio.run(_write(ports[:2]))
+            wrote_s = asyncio.run(write(ports[:2]))
             back = subprocess.Popen(commands[2], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
                 healed_s = _until_healed(urls[2])
@@ -48,7 +48,8 @@ def main() -> None:
     print(f"catching up takes {healed_s / wrote_s:.2f} of the writing")
 
 
-def _config(directory: Path, ports: list[int]) -> Path:
+def configured(directory: Path, ports: list[int]) -> Path:
+    """The configuration of a cluster of so many nodes, with its data in the directory."""
     listed = "".join(
         f'    - {{node_id: n{number}, bind_addr: "127.0.0.1:{port}", disks: [{{path: "{directory / str(number)}"}}]}}\n'
         for number, port in enumerate(ports, start=1)
@@ -61,16 +62,17 @@ def _config(directory: Path, ports: list[int]) -> Path:
     return config
 
 
-async def _write(ports: list[int]) -> float:
+async def write(ports: list[int], prefix: str = "away") -> float:
+    """Write all objects; how long it took, in seconds."""
     began_s = time.perf_counter()
-    await asyncio.gather(*(_client(ports[at % len(ports)], at) for at in range(CONNECTIONS)))
+    await asyncio.gather(*(_client(ports[at % len(ports)], at, prefix) for at in range(CONNECTIONS)))
     return time.perf_counter() - began_s
 
 
-async def _client(port: int, at: int) -> None:
+async def _client(port: int, at: int, prefix: str) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for number in range(at, OBJECTS, CONNECTIONS):
-        head = f"PUT /_/api/v1/blobs/away/{number} HTTP/1.1\r\nHost: bench\r\nContent-Length: {BODY_BYTES}\r\n\r\n"
+        head = f"PUT /_/api/v1/blobs/{prefix}/{number} HTTP/1.1\r\nHost: bench\r\nContent-Length: {BODY_BYTES}\r\n\r\n"
         writer.write(head.encode() + bytes(BODY_BYTES))
         answer = await reader.readuntil(b"\r\n\r\n")
         if not answer.startswith(b"HTTP/1.1 201"):
