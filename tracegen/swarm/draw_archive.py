@@ -11,7 +11,7 @@ from tracegen.archive.shape import NO_ARCHIVE, ArchiveShape, ModeRule
 from tracegen.scenario import ARCHIVE_NEMESES, ClusterShape, FaultSpec
 
 ARCHIVE_IS_DRAWN: Final = False
-"""Nodes read what is said of an archive, and use none yet."""
+"""Off until a write-through that is chosen, and then meets a full disk, is called unknown: too many seeds find it."""
 SHARE: Final = 0.35
 """How many of the seeds have an archive behind their cluster."""
 FAULTS: Final = {0: 15, 1: 35, 2: 30, 3: 20}
