@@ -42,6 +42,7 @@ from integration.judging import (
 from integration.stories import honest_stories
 
 CORRUPTIONS_MIN = 200
+ALL_CARRIED = {"Shipped", "Answer"}  # their causes say all that they say; test_stories.py has lies about the rest
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def test_every_refusal_by_the_replay_names_the_false_condition_with_both_sides(j
                 wrong.append(f"{corruption.name}: the sides must be {corruption.left}, {corruption.right}; are {sides}")
             told[corruption.kind] += 1
     assert wrong == []
-    assert told.keys() == MANIFEST.kinds.keys()
+    assert told.keys() == MANIFEST.kinds.keys() - ALL_CARRIED
 
 
 def test_every_refusal_by_a_rule_on_messages_says_what_was_sent_and_what_arrived(judged: Judged) -> None:
