@@ -11,10 +11,11 @@ What makes it safe:
   (impl/storage/uses.py). A part gets on the list when it is seen unused, and is deleted after a later look only: so the
   registers that name it were read after it got there, and it was not used since.
 - *Uploads that run*: parts are stored before anything names them. For those of a multipart upload that are registered
-  (/p/...), all nodes are asked, by quorum, in the very look that deletes. For all others there is the grace time. It
-  bounds work and not safety: what comes later than that is had anew, or is refused and was not written. An uploaded
-  part is acknowledged only within half of the grace time (`keeps_for_s`) and the list of uploads is used no longer than
-  the other half; so no part is deleted whose upload was told that it is there.
+  (/p/...), all nodes are asked, by quorum, in the very look that deletes, and their answer is used for half of the
+  grace time at most. For all others there is the grace time. For objects it bounds work and not safety: a head that
+  comes later has its parts anew, or is refused and was not written. A part's register is accepted as it is, though: a
+  coordinator that stands still for longer than half of the grace time between storing an upload's part and registering
+  it may acknowledge a part that is gone, and then completing that upload fails. No object is lost thereby.
 - *Time* is this process's monotonic clock. A wall clock that jumps deletes nothing, and after a restart the grace time
   begins anew.
 - *A crash at any line*: a file is there or it is not, and a power cut may bring one back; nothing else is durable here.
@@ -189,8 +190,3 @@ class GarbageCollector(Collector):
                 log.error("a part that a head names is missing", slot=slot, digest=digest, reason=str(error))
             else:
                 self._fetched += 1
-
-
-def keeps_for_s(grace_s: float) -> float:
-    """So long after it is stored, a part may be acknowledged that only an upload's register will name."""
-    return grace_s / 2
