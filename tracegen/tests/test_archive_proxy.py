@@ -145,15 +145,6 @@ def test_an_upload_in_parts_is_one_change_with_its_generation_and_keeps_its_prec
     world.run(story())
 
 
-def test_of_many_that_write_one_key_on_one_condition_one_does(world: World) -> None:
-    async def story() -> None:
-        tries = [world.put(node, b"%d" % number, IfNoneMatch="*") for number in range(6) for node in ("n1", "n2")]
-        ended = await asyncio.gather(*tries, return_exceptions=True)
-        assert sum(not isinstance(end, Exception) for end in ended) == 1
-
-    world.run(story())
-
-
 @pytest.mark.parametrize(("outage", "seen"), [("refuses", "broken"), ("silent", "stalled")])
 def test_during_an_outage_nothing_arrives_and_after_it_everything_does(world: World, outage: Any, seen: str) -> None:
     async def story() -> None:
