@@ -29,7 +29,8 @@ from impl.protocol.messages import Read, State
 from impl.protocol.rules import HONEST, Rules
 from impl.storage.face import Registers
 
-HEALS_AT_ONCE_MAX: Final = 32
+HEALS_AT_ONCE_MAX: Final = 8
+"""More of them heal hardly sooner, and take from those who are served meanwhile (ci/bench/healing_cost.py)."""
 PATHS_MAX: Final = 2000
 """How many paths with their ballots are asked for at a time."""
 
