@@ -113,6 +113,9 @@ class HealingSettings(msgspec.Struct, frozen=True):
     Every `parts_every_s` it looks for parts that are missing, and for those that no head has named for `parts_grace_s`,
     which it deletes; so one body must not take longer than that to arrive. Parts are read and checked at
     `scrub_bytes_per_s`, all over again after a rest of `parts_every_s`.
+
+    It forgets a tombstone that is older than `tombstone_grace_s` once all replicas have it, and looks for such ones
+    every `tombstones_every_s`. The grace is for people, and for retries that find their write; nothing else needs it.
     """
 
     enabled: bool = True
@@ -120,6 +123,8 @@ class HealingSettings(msgspec.Struct, frozen=True):
     parts_every_s: float = 3600.0
     parts_grace_s: float = 86_400.0
     scrub_bytes_per_s: int = 4 * 1024 * 1024
+    tombstone_grace_s: float = 86_400.0
+    tombstones_every_s: float = 3600.0
 
 
 class LoggingSettings(msgspec.Struct, frozen=True):
@@ -334,6 +339,8 @@ def _read_healing(section: Section) -> HealingSettings:
         parts_every_s=section.number("parts_every_s", usual.parts_every_s, above=0.0),
         parts_grace_s=section.number("parts_grace_s", usual.parts_grace_s, above=0.0),
         scrub_bytes_per_s=section.integer("scrub_bytes_per_s", usual.scrub_bytes_per_s, low=1, high=2**40),
+        tombstone_grace_s=section.number("tombstone_grace_s", usual.tombstone_grace_s, above=0.0),
+        tombstones_every_s=section.number("tombstones_every_s", usual.tombstones_every_s, above=0.0),
     )
 
 

@@ -146,6 +146,11 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
         return None if found is None else head_of(self.generation, (found,), self.recent)
 
     @property
+    def is_vacant(self) -> bool:
+        """Is it only what is known of a path that was forgotten, or never written: where its generations go on?"""
+        return self.deleted and not self.marker and not self.recent
+
+    @property
     def last_write_id(self) -> str | None:
         return self.recent[-1].write_id if self.recent else None
 
@@ -175,6 +180,16 @@ def head_of(
     )
 
 
+def vacant(generation: int) -> Head | None:
+    """The head of a path of which nothing is known but that it may have had this many generations (spec: Vacant)."""
+    return Head(generation, True, None, 0, "", 0, None, (), ()) if generation else None
+
+
+def present(head: Head | None) -> Head | None:
+    """What there is to tell of a head: None if it is vacant."""
+    return None if head is None or head.is_vacant else head
+
+
 class Stored(msgspec.Struct, frozen=True):
     """A body that is durable, or rides in the head (`body`); `etag` is what it is called if nobody says otherwise."""
 
@@ -188,6 +203,7 @@ class Register(msgspec.Struct, frozen=True, array_like=True):
     """An acceptor's durable state for one path.
 
     `head` is None while nothing was ever written; a read may have had just that agreed on, so `accepted` may be set.
+    Where nothing is accepted, a head is vacant: it says how many generations were forgotten here (spec: Healing).
 
     `archived` is the highest generation that this node knows the archive to hold, 0 for none; `is_settled` says that no
     request of an older one can be under way any more, so that it stays there (spec: Tiering).
@@ -201,14 +217,15 @@ class Register(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def generation(self) -> int:
-        return self.head.generation if self.head else 0
+        """That of the head that is accepted here."""
+        return self.head.generation if self.head and self.accepted else 0
 
     def waits_for_archive(self, is_tiered: bool) -> bool:
         """Is there a head that the archive is to hold, and is not known to? `is_tiered`: so the path's mode wants it.
 
         What was archived once, on demand, is kept up with: else the archive would tell of what is long gone.
         """
-        if self.head is None or self.head.is_imported:
+        if self.head is None or self.head.is_vacant or self.head.is_imported:
             return False
         return self.generation > self.archived and (is_tiered or self.archived > 0)
 

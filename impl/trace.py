@@ -135,15 +135,16 @@ class FileTrace:
         if self._incarnation == 1 or path in self._touched:
             return
         self._touched.add(path)
+        head = found.head if found.accepted else None
         self.emit(
             events.Restart(
                 path=path,
                 promised=known(found.promised),
                 accepted=known(found.accepted),
                 generation=found.generation,
-                etag=found.head.etag if found.head else None,
-                deleted=found.head.deleted if found.head else False,
-                versions=found.head.version_ids if found.head else (),
+                etag=head.etag if head else None,
+                deleted=head.deleted if head else False,
+                versions=head.version_ids if head else (),
                 archived=found.archived,
                 settled=found.is_settled,
             )

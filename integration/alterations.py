@@ -330,6 +330,9 @@ ALTERATIONS: Final[list[Alteration]] = [
     *found("Adopt"),
     *carried("Adopt", "read", "ballot", "generation"),
     *stated("Adopt", "etag", "deleted", "versions", "write_id"),
+    *found("Collect"),
+    *carried("Collect", "read"),
+    *counted("Collect"),
     *found("Refuse"),
     *carried("Refuse", "ballot"),
     Alteration(

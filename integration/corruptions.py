@@ -23,7 +23,7 @@ SITES: Final = 2  # of each way to corrupt
 SHORT: Final = 150  # events; longer traces only where there is no other
 TRIED: Final = 30  # events of a path, until one is found that can be corrupted so
 TAIL: Final = 5  # events that are left after the last one that may contradict
-ACCEPTOR: Final = frozenset(("Restart", "Promise", "Claim", "Accept", "Adopt", "Refuse", "Report"))
+ACCEPTOR: Final = frozenset(("Restart", "Promise", "Claim", "Accept", "Adopt", "Collect", "Refuse", "Report"))
 RECORD: Final = frozenset(("Restart", "Confirm", "Settle", "Doubt", "Evict"))  # they say what is on record as archived
 HARMLESS_WITHOUT: Final = frozenset(("Refuse", "Acknowledge", "Read", "Evict", "Answer"))  # nothing follows from them
 HARMLESS_TWICE: Final = frozenset(("Refuse", "Report", "Look", "Evict", "Answer"))  # a question may be answered twice
@@ -209,7 +209,7 @@ def moved(source: Behaviour, number: int) -> Corruption | None:
 def changes_acceptor(entry: Entry) -> bool:
     """Does the acceptor's next event find another state than this one found?"""
     match entry.kind:
-        case "Promise" | "Claim" | "Adopt":
+        case "Promise" | "Claim" | "Adopt" | "Collect":
             return True
         case "Accept":
             return bool(entry.fields["was_accepted"] != entry.fields["ballot"])

@@ -198,6 +198,8 @@ def _acceptor(behaviour: Behaviour, until: Entry) -> dict[str, Any] | None:
         "settled": False,
     }
     for entry in behaviour.entries[: behaviour.entries.index(until)]:
+        if entry.node == until.node and entry.kind in ("Collect", "Floor"):
+            return None
         if entry.node != until.node or entry.kind not in ("Promise", "Accept", "Adopt", "Claim"):
             continue
         said = entry.fields

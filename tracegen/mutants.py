@@ -27,6 +27,9 @@ MUTANTS: Final = (
     "ignore-if-none-match",
     "ignore-write-id",
     "reuse-generation",
+    "collect-tombstone-early",
+    "floor-not-kept",
+    "heal-by-wall-clock",
 )
 SEEDS_TRIED: Final = 3
 """A broken rule may not matter in one run: chance has a say in which messages meet. So many seeds are tried at most."""

@@ -52,6 +52,7 @@ DISKS_MAX: Final = 4
 KEYS_MAX: Final = 1000  # one page of a list holds them all
 SIZE_BYTES_MAX: Final = operations.SIZE_BYTES_MAX
 DURATION_S_MAX: Final = 3600.0
+KEPT_S: Final = 24 * 3600.0
 SKEW_MS_MAX: Final = 24 * 3600 * 1000.0
 
 
@@ -62,6 +63,8 @@ class ClusterShape:
     What befalls the disk of a node with `disks_per_node` of them befalls one only.
 
     `parts_grace_s`: for how long no head has named a part before it is collected; 0: as long as nodes usually wait.
+
+    `tombstone_grace_s`: how long a tombstone is kept at least, and how often a node looks for such; 0: it keeps them.
     """
 
     nodes: int = 3
@@ -70,6 +73,12 @@ class ClusterShape:
     heal_every_s: float = 1.0
     disks_per_node: int = 1
     parts_grace_s: float = 0.0
+    tombstone_grace_s: float = 0.0
+
+    @property
+    def tombstones(self) -> tuple[float, float]:
+        """The least age of tombstones that are forgotten, and how often a node looks for such; in seconds."""
+        return (self.tombstone_grace_s, self.tombstone_grace_s / 4) if self.tombstone_grace_s else (KEPT_S, KEPT_S)
 
     @property
     def node_ids(self) -> tuple[str, ...]:
@@ -270,8 +279,9 @@ def _cluster(reader: TableReader) -> ClusterShape:
     heal_every_s = reader.number("heal_every_s", ClusterShape().heal_every_s, 0.0, 3600.0)
     disks_per_node = reader.integer("disks_per_node", 1, 1, DISKS_MAX)
     parts_grace_s = reader.number("parts_grace_s", ClusterShape().parts_grace_s, 0.0, 86_400.0)
+    tombstone_grace_s = reader.number("tombstone_grace_s", ClusterShape().tombstone_grace_s, 0.0, 3600.0)
     reader.finish()
-    return ClusterShape(nodes, factor, least, heal_every_s, disks_per_node, parts_grace_s)
+    return ClusterShape(nodes, factor, least, heal_every_s, disks_per_node, parts_grace_s, tombstone_grace_s)
 
 
 _OF_LISTED: Final = ("api", "versioning", "deadline_s")

@@ -20,17 +20,22 @@ A version is named by the generation that made it, and so it is there from then 
 what is said of versions at generations is held against that (versions.py). A list that tells no generations must show
 of each path what was there at some moment while the list was made (lists.py).
 
+A tombstone that the traces say was forgotten leaves no generation behind, and those that were left out then need no
+maker (forgetting.py).
+
 The rooms: generations.py collects what is known, makers.py says who made what, order.py holds the inequality,
 preconditions.py, versions.py and lists.py what follows from it.
 """
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from checker.history import lists, makers, preconditions, versions
+from checker.history.forgetting import NOTHING, Forgotten, forgotten, understood
 from checker.history.generations import Known
 from checker.history.order import Order
 from checker.operations import Operation, read_operations
@@ -43,11 +48,13 @@ LIST_PAGE: Final = 1000
 
 def check(run: Path) -> list[HistoryFault]:
     """Judge a run's history.ndjson; an empty list says that every path is linearizable. Raises CannotCheck."""
-    return check_operations(read_operations(run))
+    return check_operations(read_operations(run), forgotten(run))
 
 
-def check_operations(operations: Iterable[Operation]) -> list[HistoryFault]:
-    """Judge operations in any order."""
+def check_operations(
+    operations: Iterable[Operation], forgot: Mapping[str, Forgotten] = MappingProxyType({})
+) -> list[HistoryFault]:
+    """Judge operations in any order; `forgot` says of which paths tombstones were forgotten."""
     by_path: defaultdict[str, list[Operation]] = defaultdict(list)
     with_generations: list[Operation] = []
     without: list[Operation] = []
@@ -63,10 +70,12 @@ def check_operations(operations: Iterable[Operation]) -> list[HistoryFault]:
         by_path.setdefault(source, [])
     listed = _by_path(with_generations, by_path)
     written = frozenset(each.sha256 for own in by_path.values() for each in own if each.kind == "put" and each.sha256)
-    judged = {
-        path: _judged(Known(path, by_path.get(path, ()), listed.get(path, ()), written))
-        for path in sorted(by_path.keys() | listed.keys() | lists.paths_in(without))
-    }
+    judged = {}
+    for path in sorted(by_path.keys() | listed.keys() | lists.paths_in(without)):
+        own, own_lists, known = by_path.get(path, []), listed.get(path, []), forgot.get(path, NOTHING)
+        if known.tombstones:
+            own, own_lists = understood(own, own_lists, known)
+        judged[path] = _judged(Known(path, own, own_lists, written, known))
     lists.check(judged, without)
     lists.check_copies(judged, copies)
     faults: list[HistoryFault] = []

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from checker.history.forgetting import NOTHING, Forgotten
 from checker.operations import Operation
 from checker.verdict import HistoryFault
 
@@ -93,8 +94,10 @@ class Known:
         operations: Sequence[Operation],
         listed: Sequence[tuple[int, Operation]],
         written: frozenset[str],
+        forgotten: Forgotten = NOTHING,
     ) -> None:
         self.path = path
+        self.forgotten = forgotten
         self.written = written
         self.faults: list[HistoryFault] = []
         self.generations: dict[int, Generation] = {0: Generation()}

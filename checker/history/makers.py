@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final, NamedTuple
 
 from checker.history.generations import MAKES_A_VERSION, NULL_VERSION, Content, Generation, Known, content_of
@@ -305,8 +306,10 @@ def _deleted(known: Known, number: int) -> bool | None:
 
 def _unmade(order: Order, limit: int) -> Iterator[int]:
     previous = 0
+    left_out = order.known.forgotten.left_out
     for number in order.numbers[1:]:
-        yield from range(previous + 1, min(number, previous + 1 + limit))
+        if number > previous + 1:
+            yield from islice((each for each in range(previous + 1, number) if each not in left_out), limit)
         generation = order.known.generations[number]
         if generation.begun is None and generation.first_told is not None:
             yield number

@@ -31,7 +31,7 @@ def _check_applied(known: Known, number: int) -> None:
         _fault(known, number, f"asked for etag {maker.condition_etag}", before)
     elif maker.condition == "etag_is_not" and was_live and before.etag == maker.condition_etag:
         _fault(known, number, f"asked for another etag than {maker.condition_etag}", before)
-    elif maker.condition == "generation_is" and maker.condition_generation != number - 1:
+    elif maker.condition == "generation_is" and not _is_generation(known, number - 1, maker.condition_generation):
         _fault(known, number, f"asked for generation {maker.condition_generation}", before)
 
 
@@ -89,6 +89,11 @@ def _justifies(number: int, generation: Generation, operation: Operation) -> boo
 def is_live(number: int, generation: Generation) -> bool | None:
     """Is there an object at this generation? None where nobody was told."""
     return False if number == 0 else None if generation.deleted is None else not generation.deleted
+
+
+def _is_generation(known: Known, number: int, wanted: int | None) -> bool:
+    """What is forgotten counts as never written."""
+    return wanted == number or (wanted == 0 and known.forgotten.may_precede(number))
 
 
 def _may_have_etag(was_live: bool | None, generation: Generation, etag: str | None) -> bool:

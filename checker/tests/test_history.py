@@ -10,6 +10,7 @@ from hypothesis import given, settings
 
 from checker.errors import CannotCheck
 from checker.history import check, check_operations
+from checker.history.forgetting import Forgotten, forgotten
 from checker.operations import Operation
 from checker.tests.honest_register import (
     PATH,
@@ -358,3 +359,45 @@ def test_two_hundred_thousand_operations_are_judged_in_about_a_second() -> None:
     began = time.perf_counter()
     assert check_operations(history) == []
     assert time.perf_counter() - began < 5  # a loaded machine; about 0.6 s alone
+
+
+# -- what is forgotten ------------------------------------------------------------------------------------------------
+
+FORGOT = {PATH: Forgotten((2,), frozenset({3, 4}))}
+DELETED = [put("w1", 0, 10, 1), delete("d1", 20, 30, 2), get("r1", 40, 50, 2)]
+
+
+def test_nothing_may_be_found_where_a_tombstone_was_if_it_was_forgotten() -> None:
+    history = [*DELETED, get("r2", 60, 70, 0), listing("l1", 60, 70)]
+    assert check_operations(history, FORGOT) == []
+    assert {fault.rule for fault in check_operations(history)} == {"real-time"}
+
+
+def test_generations_may_be_left_out_only_where_something_was_forgotten() -> None:
+    anew = put("w2", 80, 90, 5, condition="generation_is", condition_generation=0)
+    history = [*DELETED, get("r2", 60, 70, 0), anew, get("r3", 95, 99, 5, "w2")]
+    assert check_operations(history, FORGOT) == []
+    made_three = {PATH: Forgotten((2,), frozenset({4}))}
+    assert "written-once" in {fault.rule for fault in check_operations(history, made_three)}
+
+
+def test_what_was_written_after_a_tombstone_is_not_lost_because_that_was_forgotten() -> None:
+    history = [*DELETED, put("w2", 52, 55, 5), get("r2", 60, 70, 0)]
+    assert {fault.rule for fault in check_operations(history, FORGOT)} == {"real-time"}
+
+
+def test_what_traces_say_was_forgotten_is_read_from_them(tmp_path: Path) -> None:
+    (tmp_path / "traces").mkdir()
+    lines = [
+        {"event": "Propose", "path": "p", "generation": 1, "outcome": "applied"},
+        {"event": "Propose", "path": "p", "generation": 3, "outcome": "unchanged"},
+        {"event": "Collect", "path": "p", "was_generation": 2},
+        {"event": "Floor", "path": "p", "generation": 4},
+        {"event": "Floor", "path": "q", "generation": 1},
+    ]
+    text = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+    (tmp_path / "traces" / "n1.1.ndjson").write_bytes(text)
+    assert forgotten(tmp_path) == {
+        "p": Forgotten((2,), frozenset({2, 3, 4})),
+        "q": Forgotten((), frozenset({1})),
+    }

@@ -15,7 +15,7 @@ from impl.api.http.routes import Route
 from impl.api.node_face import Healer, Replica
 from impl.cluster.secret import Secret
 from impl.errors import DigestMismatch, InvalidArgument, NeverWritten, TooLarge
-from impl.model import PART_BYTES, VIRGIN, Ballot, Head, Register, head_digest, slot_of
+from impl.model import PART_BYTES, Ballot, Head, Register, head_digest, present, slot_of
 
 PREFIX: Final = "/internal/v1"
 PREFIXES_MAX: Final = 4096
@@ -124,7 +124,7 @@ class InternalApi:
             belongs = slot_of(path, self._total_slots)
             raise InvalidArgument(f"{path!r} is not in slot {slot}; it is in slot {belongs}")
         register = await self._replica.register(slot, path)
-        if register == VIRGIN:
+        if not register.accepted and present(register.head) is None:
             raise NeverWritten(f"this replica has no record of {path!r}")
         return json_answer(200, _record(path, slot, register))
 
@@ -233,7 +233,7 @@ def _digest(rest: str) -> str:
 
 
 def _record(path: str, slot: int, register: Register) -> HeadRecord:
-    head = register.head
+    head = present(register.head)
     return HeadRecord(
         path=path,
         slot_id=slot,

@@ -8,7 +8,7 @@ are here before the head is. What a promise forbids to adopt, a full round of th
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import structlog
@@ -25,6 +25,7 @@ from impl.node.locate import Locate
 from impl.node.naming import Naming
 from impl.protocol.acceptor import on_adopt
 from impl.protocol.change import READ
+from impl.protocol.collecting import needs_no_tombstone
 from impl.protocol.messages import Read, State
 from impl.protocol.rules import HONEST, Rules
 from impl.storage.face import Registers
@@ -34,6 +35,7 @@ HEALS_AT_ONCE_MAX: Final = 8
 PATHS_MAX: Final = 2000
 """How many paths with their ballots are asked for at a time."""
 
+Outcome = Literal["healed", "forgotten", "failed"]
 log = structlog.get_logger(__name__)
 
 
@@ -169,38 +171,40 @@ class Healer:
         """Adopt, of these paths with the ballots that `node` has accepted, what is newer than ours."""
         behind: list[str] = []
         for path, accepted in ballots:
-            if accepted > (await self._store.read(path)).accepted:
+            own = (await self._store.read(path)).accepted
+            if accepted > own or (self._rules.heal_by_wall_clock and accepted != own):
                 behind.append(path)
-        found.behind += len(behind)
         if dry_run:
+            found.behind += len(behind)
             return
-        self.total.behind += len(behind)
         outcomes = await asyncio.gather(*(self._heal(node, path) for path in behind))
-        for is_healed in outcomes:
-            found.healed += is_healed
-            found.errors += not is_healed
-        self.total.healed += sum(outcomes)
-        self.total.errors += len(outcomes) - sum(outcomes)
+        for so_far in (found, self.total):
+            so_far.behind += len(outcomes) - outcomes.count("forgotten")
+            so_far.healed += outcomes.count("healed")
+            so_far.errors += outcomes.count("failed")
 
-    async def _heal(self, node: str, path: str) -> bool:
+    async def _heal(self, node: str, path: str) -> Outcome:
         async with self._turns:
             try:
-                await self._adopt(node, path)
+                return "healed" if await self._adopt(node, path) else "forgotten"
             except AmberioError as error:
                 log.warning("not healed", path=path, source=node, reason=str(error))
-                return False
-            return True
+                return "failed"
 
-    async def _adopt(self, node: str, path: str) -> None:
+    async def _adopt(self, node: str, path: str) -> bool:
+        """Adopt what `node` has; False if that is nothing but a tombstone, and we need none."""
         self._count += 1
         read = f"{self._prefix}{self._count}"
         found = await self._ask(node, path, read)
+        if needs_no_tombstone(await self._store.read(path), found):
+            return False
         slot, _ = self._locate(path)
         decide = partial(on_adopt, path=path, read=read, found=found, rules=self._rules)
         async with self._naming.held(path, found.head):
             committed = await self._store.apply(path, slot, decide)
         if not committed.taken and found.accepted > committed.found.accepted:
             await self._coordinator.run(path, READ)
+        return True
 
     async def _ask(self, node: str, path: str, read: str) -> State:
         answer = await self._peers.ask(node, Read(path, read, body=True), self._timing.step_s)

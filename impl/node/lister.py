@@ -11,7 +11,7 @@ import msgspec
 
 from impl.cluster.peers import Peers
 from impl.errors import AmberioError, NoQuorum
-from impl.model import SYSTEM_START, Head, Register, ReplicaSet
+from impl.model import SYSTEM_START, Head, Register, ReplicaSet, present
 from impl.node.limits import Timing
 from impl.node.locate import Locate
 from impl.node.reader import Reader
@@ -158,4 +158,4 @@ def _agreed(group: ReplicaSet, path: str, answers: dict[str, _Answer]) -> tuple[
         tally.add(node, State(register.promised, register.accepted, register.head))
     if tally.decided is None:
         return False, None
-    return True, next(iter(tally.decided[1].values())).head
+    return True, present(next(iter(tally.decided[1].values())).head)

@@ -7,7 +7,7 @@ import msgspec
 from impl.cluster.liveness import Liveness
 from impl.doors import Clock, Random
 from impl.errors import InvalidArgument, NeverWritten
-from impl.model import INLINE_BODY_BYTES_MAX, NULL_VERSION, Attributes, Head, ReplicaSet, Stored
+from impl.model import INLINE_BODY_BYTES_MAX, NULL_VERSION, Attributes, Head, ReplicaSet, Stored, present
 from impl.node.coordinator import Coordinator
 from impl.node.lister import Lister, Listing
 from impl.node.locate import Locate
@@ -268,7 +268,7 @@ class Node:
         chosen = await self._coordinator.run(path, change)
         if self._tiering is not None:
             await self._tiering.through(path, chosen)
-        applied, head = chosen.result.applied, chosen.result.head
+        applied, head = chosen.result.applied, present(chosen.result.head)
         told = head if self._rules.replay_tells_newest else applied or head
         etag_of = chosen.found if self._rules.etag_of_previous else told
         return Written(

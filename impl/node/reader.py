@@ -11,7 +11,7 @@ import msgspec
 
 from impl.cluster.peers import Peers
 from impl.errors import AmberioError
-from impl.model import Ballot, Head, ReplicaSet
+from impl.model import Ballot, Head, ReplicaSet, present
 from impl.node.coordinator import Coordinator
 from impl.node.limits import Timing
 from impl.node.locate import Locate
@@ -61,11 +61,15 @@ class Reader:
         self.on_behind: Callable[[str, str, str, Ballot], None] = lambda node, path, source, chosen: None
 
     async def head(self, path: str) -> Head | None:
-        """The head of the path, None if it was never written; raises NoQuorum when too few replicas answer."""
+        """The head of the path, None if it was never written, or its deletion is forgotten; raises NoQuorum."""
         return (await self.known(path)).head
 
     async def known(self, path: str) -> Known:
         """The head of the path, and how it is known; raises NoQuorum when too few replicas answer."""
+        known = await self._known(path)
+        return known if known.head is None else msgspec.structs.replace(known, head=present(known.head))
+
+    async def _known(self, path: str) -> Known:
         _, group = self._locate(path)
         self._count += 1
         read = f"{self._prefix}{self._count}"
@@ -122,7 +126,7 @@ class Reader:
                 write_quorum=group.write_quorum,
                 counted=tuple(agreeing),
                 accepted=known(accepted),
-                generation=head.generation if head else 0,
+                generation=head.generation if head and accepted else 0,
             )
         )
 

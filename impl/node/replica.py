@@ -13,6 +13,7 @@ from impl.errors import AmberioError, DiskFull, NeverWritten, NotReady, Overload
 from impl.model import AcceptedPage, Register, Rows
 from impl.node.naming import LOOKS, Naming, names_parts
 from impl.protocol.acceptor import on_accept, on_prepare, on_read
+from impl.protocol.collecting import may_have_accepted
 from impl.protocol.messages import Accept, Failure, Prepare, Read, Refusal, Reply, Request, State, Told
 from impl.protocol.rules import Rules
 from impl.protocol.tiering import on_confirm
@@ -140,7 +141,7 @@ def _answer(respond: Respond, with_head: bool, committed: Committed | AmberioErr
         return
     register = committed.register
     if not committed.taken:
-        respond(Refusal(register.promised, register.accepted, committed.event_id))
+        respond(Refusal(register.promised, may_have_accepted(register), committed.event_id))
         return
     # whoever asked to accept knows the head it sent, so only a promise carries it back
     respond(State(register.promised, register.accepted, register.head if with_head else None, committed.event_id))

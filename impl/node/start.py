@@ -25,6 +25,7 @@ from impl.doors import Clock, Disk, Network, Random, RealClock, RealDisk, RealNe
 from impl.errors import ConfigError
 from impl.model import ReplicaSet, slot_of
 from impl.node.archivist import Archivist
+from impl.node.collector import CollectorMetrics, TombstoneCollector
 from impl.node.coordinator import Coordinator
 from impl.node.fetcher import Fetcher
 from impl.node.gc import GarbageCollector
@@ -284,18 +285,39 @@ async def start_node(
         healing.scrub_bytes_per_s,
         healing.parts_every_s,
     )
+    collector = TombstoneCollector(
+        node_id,
+        store.incarnation,
+        store,
+        replica,
+        peers,
+        locate,
+        doors.clock,
+        timing,
+        settings.healing.tombstone_grace_s,
+        settings.healing.tombstones_every_s,
+        lambda path: settings.archive.mode_of(path) == "none",
+        rules,
+    )
     peers.open()
     if tiering is not None:
         naming.source = tiering.source
         tiering.start()
     if healing.enabled:
         healer.start()
+        collector.start()
         gc.start()
         scrubber.start()
     collectors: tuple[Collector, ...] = (store.metrics, parts, LinkMetrics(counters), HealingMetrics(healer.total))
-    collectors += (gc, scrubber, repair, *(tiering.collectors if tiering is not None else ()))
+    collectors += (
+        CollectorMetrics(collector.total),
+        gc,
+        scrubber,
+        repair,
+        *(tiering.collectors if tiering is not None else ()),
+    )
     local = Local(store, parts)
-    keepers = (scrubber, gc, repair, healer, replica)
+    keepers = (scrubber, gc, collector, repair, healer, replica)
     return Running(
         node, local, tracer, store, parts, peers, server, healer, keepers, liveness, tiering, locks, collectors
     )
@@ -370,6 +392,7 @@ def _open_disks(
             disk.log_pages_max,
             may_migrate,
             lambda path: settings.archive.mode_of(path) != "none",
+            lambda path: slot_of(path, cluster.wanted.total_slots),
         )
         undo.callback(store.abandon)
         stores.append(store)

@@ -16,12 +16,14 @@ from impl.protocol.rules import HONEST, Rules
 class Step(msgspec.Struct, frozen=True):
     """What a step did: `taken` is False for a refusal, which leaves the register as it was.
 
-    `event` is None only for a claim not taken: its coordinator prepares instead, and that has events of its own.
+    `event` is None only for a claim not taken: its coordinator prepares instead, and that has events of its own; and
+    for a repair or a collection that came too late. `forgets`: of the register only a promise is left (collecting.py).
     """
 
     register: Register
     taken: bool
     event: events.TraceEvent | None
+    forgets: bool = False
 
 
 def known(ballot: Ballot) -> Ballot | None:
@@ -78,9 +80,12 @@ def on_adopt(register: Register, path: str, read: str, found: State, rules: Rule
 
     It is a late request to accept, but for `next`: that is promised only to the coordinator, in a reply to it.
     """
-    if not may_adopt(register, found.accepted) and not (
-        rules.adopt_below_promise and found.accepted > register.accepted
-    ):
+    if rules.heal_by_wall_clock:
+        takes = _written_at_ms(found.head) > _written_at_ms(register.head)
+    else:
+        is_newer = rules.adopt_below_promise and found.accepted > register.accepted
+        takes = is_newer or may_adopt(register, found.accepted)
+    if not takes:
         return Step(register, False, None)
     head = found.head
     adopt = events.Adopt(
@@ -99,6 +104,10 @@ def on_adopt(register: Register, path: str, read: str, found: State, rules: Rule
     )
     promised = max(register.promised, found.accepted)
     return Step(Register(promised, found.accepted, head, register.archived, register.is_settled), True, adopt)
+
+
+def _written_at_ms(head: Head | None) -> int:
+    return head.updated_at_ms if head else 0
 
 
 def is_virgin(register: Register, rules: Rules = HONEST) -> bool:

@@ -154,7 +154,7 @@ def holds(change: Change, found: Head | None) -> bool:
     if condition.kind == "none":
         return True
     if condition.kind == "generation_is":
-        return (found.generation if found else 0) == condition.generation
+        return (found.generation if found and not found.is_vacant else 0) == condition.generation
     if change.makes:
         about = found.current if found is not None else None
     else:

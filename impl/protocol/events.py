@@ -73,6 +73,20 @@ class Adopt(Found, frozen=True, tag="Adopt", kw_only=True):
     write_id: str | None
 
 
+class Collect(Found, frozen=True, tag="Collect", kw_only=True):
+    """A replica forgets what is deleted, as those in `counted`, which are all, told `read` what they have."""
+
+    read: str
+    counted: tuple[str, ...]
+
+
+class Floor(Event, frozen=True, tag="Floor", kw_only=True):
+    """Of this path there is nothing here, and so what was forgotten in its slot says what is promised."""
+
+    ballot: Ballot
+    generation: int
+
+
 class Refuse(Found, frozen=True, tag="Refuse", kw_only=True):
     step: Literal["prepare", "accept"]
     ballot: Ballot
@@ -215,6 +229,8 @@ TraceEvent = (
     | Promise
     | Accept
     | Adopt
+    | Collect
+    | Floor
     | Refuse
     | Report
     | Propose

@@ -99,9 +99,12 @@ def still_holds(lease: Lease, own: Register) -> bool:
 
 
 def highest_accepted(states: Mapping[str, State], rules: Rules = HONEST) -> State:
-    """Of a quorum's states, the one with the highest accepted ballot: only its head may be chosen (spec: Found)."""
+    """Of a quorum's states, the one with the highest accepted ballot: only its head may be chosen (spec: Found).
+
+    If none has accepted anything, then the one that knows of the most forgotten generations.
+    """
     choose = min if rules.lowest_head else max
-    return choose(states.values(), key=lambda state: state.accepted)
+    return choose(states.values(), key=lambda state: (state.accepted, state.head.generation if state.head else 0))
 
 
 def propose(
@@ -136,9 +139,14 @@ def window_has_passed(sent_at_generation: int, found: Head | None) -> bool:
     """May our own earlier proposal have been chosen and since been forgotten by the head's recent writes?
 
     `sent_at_generation` is the generation that the earlier proposal would have made. If so, applying the change again
-    could apply it twice, so the outcome has to be called unknown.
+    could apply it twice, so the outcome has to be called unknown. A head that began where others were forgotten knows
+    none of their writes.
     """
-    return found is not None and found.generation - sent_at_generation >= RECENT_WRITES_MAX
+    if found is None:
+        return False
+    if len(found.recent) < min(found.generation, RECENT_WRITES_MAX):
+        return found.generation - len(found.recent) >= sent_at_generation
+    return found.generation - sent_at_generation >= RECENT_WRITES_MAX
 
 
 class ReadTally:

@@ -18,9 +18,12 @@ class Mutant(msgspec.Struct, frozen=True):
 
 
 _ACCEPTOR: Final = "impl/protocol/acceptor.py"
+_COLLECTING: Final = "impl/protocol/collecting.py"
 _CHANGE: Final = "impl/protocol/change.py"
 _PROPOSER: Final = "impl/protocol/proposer.py"
 _COORDINATOR: Final = "impl/node/coordinator.py"
+_HEALER: Final = "impl/node/healer.py"
+_COLLECTOR: Final = "impl/node/collector.py"
 _LISTER: Final = "impl/node/lister.py"
 _NODE: Final = "impl/node/node.py"
 _UPLOADS: Final = "impl/node/uploads.py"
@@ -45,6 +48,12 @@ class Rules(msgspec.Struct, frozen=True):
     promise_forgets_accepted: Annotated[bool, Mutant(_ACCEPTOR, "a promise keeps what was accepted")] = False
     claim_not_virgin: Annotated[bool, Mutant(_ACCEPTOR, "a claim is made where nothing was ever promised")] = False
     adopt_below_promise: Annotated[bool, Mutant(_ACCEPTOR, "a repair keeps promises")] = False
+    # healing
+    heal_by_wall_clock: Annotated[bool, Mutant(_HEALER, "a repair takes the higher ballot, whatever clocks say")] = (
+        False
+    )
+    collect_tombstone_early: Annotated[bool, Mutant(_COLLECTOR, "every replica is asked before one forgets")] = False
+    floor_not_kept: Annotated[bool, Mutant(_COLLECTING, "what is forgotten leaves its promise")] = False
     # what a change makes of a head
     ignore_if_none_match: Annotated[bool, Mutant(_CHANGE, "what exists is not created a second time")] = False
     ignore_write_id: Annotated[bool, Mutant(_CHANGE, "a write id takes effect once")] = False

@@ -7,7 +7,7 @@ are the last column of their row, on overflow pages that a list or a digest neve
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ import apsw
 import msgspec
 
 from impl.errors import AmberioError, ConfigError, DiskFull, InternalError
-from impl.model import AcceptedPage, Ballot, Head, Register, Rows, Unshipped
+from impl.model import NO_BALLOT, VIRGIN, AcceptedPage, Ballot, Head, Register, Rows, Unshipped, vacant
 from impl.storage.migrate import format_of, migrate
 
 _PUT: Final = "INSERT OR REPLACE INTO registers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -165,6 +165,35 @@ def write(connection: apsw.Connection, rows: list[Row], events: list[tuple[int, 
         connection.execute("INSERT INTO events VALUES (?, ?)", (events[-1][0], lines))
     if prune:
         connection.execute("DELETE FROM events WHERE number <= ?", (prune,))
+
+
+def forget(connection: apsw.Connection, paths: Iterable[str], left: Iterable[tuple[int, Register]]) -> None:
+    """Remove the rows of these paths, and raise slots' floors to what is left of them; within the caller's transaction.
+
+    At once, so that no promise is ever on no disk.
+    """
+    connection.executemany("DELETE FROM registers WHERE path = ?", [(path,) for path in paths])
+    for slot, register in left:
+        floor = next((floor for _, floor in floors(connection, slot)), VIRGIN)
+        raised = raised_floor(floor, register)
+        generation = raised.head.generation if raised.head else 0
+        connection.execute(
+            "INSERT OR REPLACE INTO floors VALUES (?, ?, ?, ?)",
+            (slot, raised.promised.round, raised.promised.node, generation),
+        )
+
+
+def raised_floor(floor: Register, left: Register) -> Register:
+    """The floor of a slot in which this was left of a path: the higher promise, and the more generations."""
+    generations = [register.head.generation for register in (floor, left) if register.head is not None]
+    return Register(max(floor.promised, left.promised), NO_BALLOT, vacant(max(generations, default=0)))
+
+
+def floors(connection: apsw.Connection, slot: int | None = None) -> Iterator[tuple[int, Register]]:
+    """Of each slot, or of one, in which something was forgotten: what is known of a path that has no row there."""
+    where = "" if slot is None else f" WHERE slot = {slot}"
+    for found, number, node, generation in connection.execute(f"SELECT * FROM floors{where}"):
+        yield found, Register(Ballot(number, node), NO_BALLOT, vacant(generation))
 
 
 def read_events(connection: apsw.Connection) -> Iterator[tuple[int, bytes]]:

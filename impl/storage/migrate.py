@@ -46,6 +46,12 @@ CREATE TABLE imported (
     PRIMARY KEY (path, etag, part)
 ) WITHOUT ROWID;
 """
+# Of each slot the highest promise, and the most generations, of all that was forgotten in it (spec: Floor).
+_FORGETTING: Final = """
+CREATE TABLE floors (
+    slot INTEGER PRIMARY KEY, promised_round INTEGER NOT NULL, promised_node TEXT NOT NULL, generation INTEGER NOT NULL
+);
+"""
 
 _DISKS: Final = """
 CREATE TABLE disks (disk INTEGER PRIMARY KEY, node TEXT NOT NULL, weight REAL NOT NULL, life INTEGER NOT NULL);
@@ -61,7 +67,11 @@ def _with_tiering_and_disks(connection: apsw.Connection) -> None:
     connection.execute(_DISKS)
 
 
-FORMATS: Final[tuple[Step, ...]] = (_registers_only, _with_tiering_and_disks)
+def _with_forgetting(connection: apsw.Connection) -> None:
+    connection.execute(_FORGETTING)
+
+
+FORMATS: Final[tuple[Step, ...]] = (_registers_only, _with_tiering_and_disks, _with_forgetting)
 """What makes each format of the one before, beginning with an empty file; within the caller's transaction."""
 FORMAT: Final = len(FORMATS)
 """The format that this version reads and writes."""

@@ -20,7 +20,8 @@ import msgspec
 import structlog
 
 from impl.errors import AmberioError, ConfigError, DiskFailed, InternalError, Overloaded
-from impl.model import VIRGIN, AcceptedPage, Head, Register, Rows, Unshipped
+from impl.model import VIRGIN, AcceptedPage, Head, Register, Rows, Unshipped, present, slot_of
+from impl.protocol import events
 from impl.protocol.acceptor import Step
 from impl.protocol.rules import HONEST, Rules
 from impl.storage import database
@@ -85,11 +86,12 @@ class RegisterStore:
         log_pages_max: int | None = None,
         may_migrate: bool = True,
         is_tiered: Callable[[str], bool] = lambda _: False,
+        slot_of: Callable[[str], int] = slot_of,
     ) -> None:
         """Open the database; raises ConfigError, DiskFull. Call `begin`, then `start`, before anything else.
 
         `vfs` and `log_pages_max` are the disk's (impl/doors.py); `may_migrate` allows data of an older format,
-        `is_tiered` says which paths go to the archive.
+        `is_tiered` says which paths go to the archive; `slot_of` must be that of whoever calls `apply`.
         """
         self._file = file
         is_fsynced = not rules.skip_fsync
@@ -111,6 +113,9 @@ class RegisterStore:
         self.backlog = Backlog(is_tiered)
         self._is_tiered = is_tiered
         self.scan_bytes_max = database.SCAN_BYTES_MAX
+        self._slot_of = slot_of
+        # of each slot in which something was forgotten, how a path is found that has no row
+        self._floors: dict[int, Register] = {}
         self._cache = Cache(cache_bytes)
         self._in_flight: dict[str, _Flight] = {}
         self._cold: dict[str, list[Found]] = {}
@@ -197,6 +202,7 @@ class RegisterStore:
         try:
             self.digests.load(database.accepted(self._connection))
             self.backlog.load(*database.unshipped_total(self._connection))
+            self._floors = dict(database.floors(self._connection))
         except apsw.Error as error:
             raise database.as_error(error) from error
         self._writer = Writer(self._connection, self._rules, self._log_pages_max, self._is_tiered)
@@ -364,6 +370,9 @@ class RegisterStore:
                 event_id = self._tracer.emit_durable(job.encoded, job.number, self.disk)
             elif step.event is not None:
                 event_id = self._tracer.emit(step.event)
+            if step.forgets and step.register.promised:
+                floor = self._floors.get(job.slot, VIRGIN)
+                self._floors[job.slot] = database.raised_floor(floor, step.register)
             if step.taken:
                 self.digests.change(job.path, job.slot, job.found.accepted, step.register.accepted)
                 self.backlog.change(job.path, job.found, step.register)
@@ -422,12 +431,20 @@ class RegisterStore:
     def _arrived(self, path: str, read: asyncio.Future[Register | None]) -> None:
         register: Register | AmberioError
         try:
-            register = self._perhaps_forgotten(path, read.result() or VIRGIN)
+            register = self._perhaps_forgotten(path, read.result() or self._without_row(path))
             self._cache.put(path, register)
         except apsw.Error as error:
             register = database.as_error(error)
         for found in self._cold.pop(path):
             found(register)
+
+    def _without_row(self, path: str) -> Register:
+        """What is known of a path that has no row; told to the trace, as other paths' steps have made it so."""
+        floor = self._floors.get(self._slot_of(path), VIRGIN) if self._floors else VIRGIN
+        if floor.promised:
+            generation = floor.head.generation if floor.head else 0
+            self._tracer.emit(events.Floor(path=path, ballot=floor.promised, generation=generation))
+        return floor
 
     def _perhaps_forgotten(self, path: str, register: Register) -> Register:
         known = self._known_since_start
@@ -496,9 +513,9 @@ class RegisterStore:
         wanted = tuple(prefixes)
         return await self._ask_reader(
             lambda connection: [
-                (path, register.head)
+                (path, head)
                 for path, register in database.of_slot(connection, slot)
-                if register.head is not None and path_hash(path).startswith(wanted)
+                if (head := present(register.head)) is not None and path_hash(path).startswith(wanted)
             ]
         )
 

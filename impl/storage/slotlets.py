@@ -26,7 +26,7 @@ def slotlets_of(registers: Iterable[tuple[str, Register]], prefix_len: int) -> l
     digests: dict[str, xxhash.xxh3_64] = {}
     counts: dict[str, int] = {}
     for path, register in registers:
-        if register.head is None:
+        if register.head is None or register.head.is_vacant:
             continue
         prefix = path_hash(path)[:prefix_len]
         digest = digests.setdefault(prefix, xxhash.xxh3_64())

@@ -106,11 +106,18 @@ class Writer:
         newest = {job.path: job for job in in_order if job.step.taken}
         if not newest:
             return 0.0
-        rows = [
-            database.row_of(job.path, job.slot, job.step.register, self._is_tiered(job.path)) for job in newest.values()
-        ]
+        kept = [job for job in newest.values() if not job.step.forgets]
+        rows = [database.row_of(job.path, job.slot, job.step.register, self._is_tiered(job.path)) for job in kept]
         events = [(job.number, job.encoded) for job in group if job.number]
-        return database.commit(self._connection, lambda: database.write(self._connection, rows, events, prune))
+        left = [(job.slot, job.step.register) for job in group if job.step.forgets and job.step.register.promised]
+        gone = [job.path for job in newest.values() if job.step.forgets]
+
+        def write_all() -> None:
+            database.write(self._connection, rows, events, prune)
+            if gone or left:
+                database.forget(self._connection, gone, left)
+
+        return database.commit(self._connection, write_all)
 
     def _change(self, write: Callable[[apsw.Connection], None]) -> None:
         database.commit(self._connection, lambda: write(self._connection))

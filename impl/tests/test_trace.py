@@ -23,7 +23,7 @@ from impl.trace import FileTrace, complete, trace_file
 NODE, NOW_MS = "n1", 1_700_000_000_000
 KINDS: tuple[type[events.Event], ...] = get_args(events.TraceEvent)
 HEADER = {"node", "incarnation", "seq", "time_ms"}
-DURABLE = {"Promise", "Accept", "Adopt", "Claim", "Confirm", "Settle", "Doubt"}
+DURABLE = {"Promise", "Accept", "Adopt", "Collect", "Claim", "Confirm", "Settle", "Doubt"}
 
 nodes = st.sampled_from(("n1", "n2", "a node"))
 node_sets = st.lists(nodes, min_size=1, unique=True).map(tuple)

@@ -69,6 +69,9 @@ Has(h, id) == \E i \in 1..Len(h.versions) : h.versions[i].id = id
 Named(h, id) == IF Has(h, id) THEN h.versions[CHOOSE i \in 1..Len(h.versions) : h.versions[i].id = id] ELSE NoVersion
 Without(versions, id) == LET IsOther(version) == version.id # id IN SelectSeq(versions, IsOther)
 
+(* A head that no write made: of a path that was never written, or of which nothing but its generations is known. *)
+IsVacant(h) == h.versions = <<>> /\ h.recent = <<>>
+
 (* What a read is told of the head: its etag, and whether it says that the path is deleted. *)
 Etag(h) == Current(h).etag
 Deleted(h) == h.generation > 0 /\ Current(h).deleted
@@ -88,7 +91,7 @@ Holds(change, h) ==
       [] change.condition = "exists"        -> ~version.deleted
       [] change.condition = "etag_is"       -> ~version.deleted /\ version.etag = change.wantedEtag
       [] change.condition = "etag_is_not"   -> version.deleted \/ version.etag # change.wantedEtag
-      [] change.condition = "generation_is" -> h.generation = change.wantedGeneration
+      [] change.condition = "generation_is" -> change.wantedGeneration = IF IsVacant(h) THEN 0 ELSE h.generation
 
 Recorded(write, h) == write # NoWrite /\ \E i \in 1..Len(h.recent) : h.recent[i] = write
 
@@ -129,10 +132,18 @@ Apply(change, h) ==
 
 NoReply == [promised |-> None, accepted |-> None, head |-> NoHead]
 
-(* Of the counted replies, the head with the highest accepted ballot: the only one that may have been chosen. *)
+(* Of the counted replies, the head with the highest accepted ballot: the only one that may have been chosen.  If none *)
+(* has accepted anything, their heads say how many generations were forgotten here (Healing), and the most are right.  *)
+Older(one, other) ==
+    \/ one.accepted < other.accepted
+    \/ one.accepted = other.accepted /\ one.head.generation <= other.head.generation
+
 Found(c, counted) ==
-    LET r == CHOOSE r \in counted : \A s \in counted : reply[c][s].accepted <= reply[c][r].accepted
+    LET r == CHOOSE r \in counted : \A s \in counted : Older(reply[c][s], reply[c][r])
     IN  reply[c][r].head
+
+(* What an acceptor holds.  Where nothing is accepted, its head is none that it could tell anybody of. *)
+Shown(r) == IF accepted[r] = None THEN NoHead ELSE head[r]
 
 InitWith(replicas, preferred, writeQuorum) ==
     /\ group = [replicas |-> replicas, preferred |-> preferred, writeQuorum |-> writeQuorum]
@@ -238,13 +249,15 @@ Refuse(r, step, b) ==
     /\ step = "accept" => b < promised[r]
     /\ UNCHANGED vars
 
-(* Tell a read what is accepted here.  A question that arrives twice is answered twice, perhaps with different words:  *)
-(* either may be the answer that the read counts, as each was true after the read began.                              *)
+(* Tell a read what is accepted here; where nothing is, the ballot below which nothing will be.  A question that      *)
+(* arrives twice is answered twice, perhaps with different words: either may be the answer that the read counts, as   *)
+(* each was true after the read began.                                                                               *)
+Told(r) == [accepted |-> accepted[r], promised |-> IF accepted[r] = None THEN promised[r] ELSE None]
 ToldBy(r, q) == IF q \in DOMAIN reads /\ r \in DOMAIN reads[q] THEN reads[q][r] ELSE {}
 
 Report(r, q) ==
     /\ r \in group.replicas
-    /\ reads' = (q :> ((r :> ToldBy(r, q) \cup {accepted[r]}) @@ (IF q \in DOMAIN reads THEN reads[q] ELSE <<>>))) @@ reads
+    /\ reads' = (q :> ((r :> ToldBy(r, q) \cup {Told(r)}) @@ (IF q \in DOMAIN reads THEN reads[q] ELSE <<>>))) @@ reads
     /\ UNCHANGED <<group, promised, accepted, head, used, proposed, reply>>
 
 (* A process dies and comes back: what was durable is as it was, and the replies it had collected are gone. *)
@@ -259,7 +272,7 @@ Read(q, counted, b) ==
     /\ q \in DOMAIN reads
     /\ counted \subseteq DOMAIN reads[q]
     /\ Cardinality(counted) >= Max(group.writeQuorum, ReadQuorum)
-    /\ \A r \in counted : b \in reads[q][r]
+    /\ \A r \in counted : \E told \in reads[q][r] : told.accepted = b
     /\ UNCHANGED vars
 
 HeadAt(b) == IF b = None THEN NoHead ELSE proposed[b].head

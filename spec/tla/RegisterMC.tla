@@ -10,7 +10,7 @@
 (*                                                                         *)
 (* Distinct states (checked by `checker model`) are in the .cfg headers.   *)
 (***************************************************************************)
-EXTENDS Register
+EXTENDS Healing
 
 CONSTANTS
     Replicas, Preferred, WriteQuorum,
@@ -19,7 +19,9 @@ CONSTANTS
     ReadIds,        \* how many quorum reads
     Ballots,        \* the ballots that coordinators may use besides the claim: what bounds the model
     RestartMax,     \* bound on crashes
-    Heals           \* whether replicas adopt what others have accepted
+    Heals,          \* whether replicas adopt what others have accepted
+    Collects,       \* whether replicas forget what is deleted
+    Floors          \* how many generations were forgotten of other paths of the slot
 
 VARIABLES
     votes,          \* [Node -> set of ballots]: all that an acceptor ever accepted
@@ -30,9 +32,10 @@ VARIABLES
     answers,        \* set of acknowledgements [ballot, generation]
     readFloor,      \* read id -> what clients had been told when the read began
     readAnswers,    \* read id -> [ballot, generation]
+    collected,      \* the lineages of what was forgotten
     restarts
 
-ghosts == <<votes, lineage, floors, begun, told, answers, readFloor, readAnswers, restarts>>
+ghosts == <<votes, lineage, floors, begun, told, answers, readFloor, readAnswers, collected, restarts>>
 allVars == <<vars, ghosts>>
 
 Ballot(round, c) == round * BallotBase + c
@@ -49,6 +52,7 @@ MCInit ==
     /\ answers = {}
     /\ readFloor = <<>>
     /\ readAnswers = <<>>
+    /\ collected = {}
     /\ restarts = 0
 
 -----------------------------------------------------------------------------
@@ -57,33 +61,40 @@ NextBallots(c, b) == {None} \cup { n \in Ballots : Owner(n) = c /\ n > b }
 MCPrepare(c, b) ==
     /\ Prepare(c, b)
     /\ begun' = [begun EXCEPT ![c] = told]
-    /\ UNCHANGED <<votes, lineage, floors, told, answers, readFloor, readAnswers, restarts>>
+    /\ UNCHANGED <<votes, lineage, floors, told, answers, readFloor, readAnswers, collected, restarts>>
 
 (* The ghosts of a proposal: what the head it was made from was, and what came of the change. *)
 Extended(line, change, result) == IF result = "applied" THEN Append(line, change) ELSE line
-LineOf(ballot) == IF ballot = None THEN <<>> ELSE lineage[ballot]
 FoundBallot(c, counted) ==
     LET r == CHOOSE r \in counted : \A s \in counted : reply[c][s].accepted <= reply[c][r].accepted
     IN  reply[c][r].accepted
 
+(* What was forgotten is a gap in the line, as long as the generations that are known to have been. *)
+Gap == [operation |-> "gap", condition |-> "none", wantedEtag |-> NoEtag, wantedGeneration |-> 0,
+        write |-> NoWrite, etag |-> NoEtag, versioned |-> FALSE, version |-> NullVersion]
+GapOf(line) == Cardinality({ i \in 1..Len(line) : line[i] = Gap })
+LineFound(c, counted) ==
+    LET ballot == FoundBallot(c, counted)
+    IN  IF ballot = None THEN [i \in 1..Found(c, counted).generation |-> Gap] ELSE lineage[ballot]
+
 (* On the fast path nothing was asked before the proposal, so the operation begins with it. *)
 MCPropose(c, counted, change, next) ==
     LET b == used[c]
-        line == LineOf(FoundBallot(c, counted))
+        line == LineFound(c, counted)
         fast == \E earlier \in DOMAIN proposed : proposed[earlier].next = b
     IN
     /\ counted # {}
     /\ Propose(c, b, next, counted, change)
     /\ lineage' = lineage @@ (b :> Extended(line, change, Outcome(change, Found(c, counted))))
     /\ floors' = floors @@ (b :> IF fast THEN told ELSE begun[c])
-    /\ UNCHANGED <<votes, begun, told, answers, readFloor, readAnswers, restarts>>
+    /\ UNCHANGED <<votes, begun, told, answers, readFloor, readAnswers, collected, restarts>>
 
 MCClaim(c, change, next) ==
     /\ Claim(c, c, next, change)
     /\ lineage' = lineage @@ (c :> Extended(<<>>, change, Outcome(change, NoHead)))
     /\ floors' = floors @@ (c :> told)
     /\ votes' = [votes EXCEPT ![c] = @ \cup {c}]
-    /\ UNCHANGED <<begun, told, answers, readFloor, readAnswers, restarts>>
+    /\ UNCHANGED <<begun, told, answers, readFloor, readAnswers, collected, restarts>>
 
 MCAcknowledge(c, b, counted) ==
     LET generation == proposed[b].head.generation IN
@@ -91,7 +102,7 @@ MCAcknowledge(c, b, counted) ==
     /\ Acknowledge(c, b, counted)
     /\ answers' = answers \cup {[ballot |-> b, generation |-> generation]}
     /\ told' = Max(told, generation)
-    /\ UNCHANGED <<votes, lineage, floors, begun, readFloor, readAnswers, restarts>>
+    /\ UNCHANGED <<votes, lineage, floors, begun, readFloor, readAnswers, collected, restarts>>
 
 MCPromise(r, b) ==
     /\ Promise(r, b)
@@ -100,7 +111,7 @@ MCPromise(r, b) ==
 MCAccept(r, b) ==
     /\ Accept(r, b)
     /\ votes' = [votes EXCEPT ![r] = @ \cup {b}]
-    /\ UNCHANGED <<lineage, floors, begun, told, answers, readFloor, readAnswers, restarts>>
+    /\ UNCHANGED <<lineage, floors, begun, told, answers, readFloor, readAnswers, collected, restarts>>
 
 MCAdopt(r, b) ==
     /\ Heals
@@ -108,14 +119,27 @@ MCAdopt(r, b) ==
     /\ \E other \in Replicas \ {r} : accepted[other] = b
     /\ Adopt(r, b)
     /\ votes' = [votes EXCEPT ![r] = @ \cup {b}]
-    /\ UNCHANGED <<lineage, floors, begun, told, answers, readFloor, readAnswers, restarts>>
+    /\ UNCHANGED <<lineage, floors, begun, told, answers, readFloor, readAnswers, collected, restarts>>
+
+(* Whoever forgets looks at the answers to any question of the model: what they say is as true for all. *)
+MCCollect(r, q, counted) ==
+    /\ Collects
+    /\ Collect(r, q, accepted[r], counted)
+    /\ collected' = collected \cup {lineage[accepted[r]]}
+    /\ UNCHANGED <<votes, lineage, floors, begun, told, answers, readFloor, readAnswers, restarts>>
+
+(* A floor that says nothing new is left out. *)
+MCFloor(r, b, generation) ==
+    /\ generation > head[r].generation
+    /\ Floor(r, b, generation)
+    /\ UNCHANGED ghosts
 
 (* Reads are told apart by when they began; one begins only when the one before it has, which loses no generality. *)
 MCReadBegins(q) ==
     /\ q \notin DOMAIN readFloor
     /\ \A earlier \in ReadIds : earlier < q => earlier \in DOMAIN readFloor
     /\ readFloor' = readFloor @@ (q :> told)
-    /\ UNCHANGED <<vars, votes, lineage, floors, begun, told, answers, readAnswers, restarts>>
+    /\ UNCHANGED <<vars, votes, lineage, floors, begun, told, answers, readAnswers, collected, restarts>>
 
 (* One question of a read is answered twice at most: more of the same, for many more states. *)
 MCReport(r, q) ==
@@ -125,18 +149,21 @@ MCReport(r, q) ==
     /\ Report(r, q)
     /\ UNCHANGED ghosts
 
+(* Whoever finds nothing knows of all that was deleted and forgotten by then. *)
+Gone == CHOOSE n \in {0} \cup { Len(line) : line \in collected } : \A line \in collected : Len(line) <= n
+
 MCRead(q, counted, b) ==
     /\ q \notin DOMAIN readAnswers
     /\ Read(q, counted, b)
-    /\ readAnswers' = readAnswers @@ (q :> [ballot |-> b, generation |-> HeadAt(b).generation])
+    /\ readAnswers' = readAnswers @@ (q :> [ballot |-> b, generation |-> IF b = None THEN Gone ELSE HeadAt(b).generation])
     /\ told' = Max(told, HeadAt(b).generation)
-    /\ UNCHANGED <<votes, lineage, floors, begun, answers, readFloor, restarts>>
+    /\ UNCHANGED <<votes, lineage, floors, begun, answers, readFloor, collected, restarts>>
 
 MCRestart(n) ==
     /\ restarts < RestartMax
     /\ Restart(n)
     /\ restarts' = restarts + 1
-    /\ UNCHANGED <<votes, lineage, floors, begun, told, answers, readFloor, readAnswers>>
+    /\ UNCHANGED <<votes, lineage, floors, begun, told, answers, readFloor, readAnswers, collected>>
 
 MCNext ==
     \/ \E c \in Coordinators, b \in Ballots : MCPrepare(c, b)
@@ -145,6 +172,8 @@ MCNext ==
     \/ \E c \in Coordinators, b \in DOMAIN proposed, counted \in SUBSET Replicas : MCAcknowledge(c, b, counted)
     \/ \E r \in Replicas, b \in Ballots : MCPromise(r, b)
     \/ \E r \in Replicas, b \in DOMAIN proposed : MCAccept(r, b) \/ MCAdopt(r, b)
+    \/ \E r \in Replicas, q \in ReadIds, counted \in SUBSET Replicas : MCCollect(r, q, counted)
+    \/ \E r \in Replicas, b \in Ballots, generation \in Floors : MCFloor(r, b, generation)
     \/ \E n \in Replicas \cup Coordinators : MCRestart(n)
     \/ \E q \in ReadIds : MCReadBegins(q) \/ \E r \in Replicas : MCReport(r, q)
     \/ \E q \in ReadIds, counted \in SUBSET Replicas, b \in {None} \cup DOMAIN proposed : MCRead(q, counted, b)
@@ -157,12 +186,17 @@ PromiseKept == \A r \in group.replicas : accepted[r] <= promised[r]
 
 OneHeadABallot == \A r \in group.replicas : accepted[r] # None => head[r] = proposed[accepted[r]].head
 
-(* A chosen head is part of every later proposal's past: nothing chosen is ever overwritten unseen. *)
+(* A chosen head is part of every later proposal's past: nothing chosen is ever overwritten unseen.  Or it is the past   *)
+(* of something that was forgotten, and the later one goes on after it, above all its generations.                    *)
+Past(line, later) ==
+    \/ IsPrefix(line, later)
+    \/ \E forgotten \in collected : IsPrefix(line, forgotten) /\ Len(forgotten) <= GapOf(later)
+
 Agreement ==
     \A b \in DOMAIN proposed : Chosen(b) =>
-        \A later \in DOMAIN proposed : later > b => IsPrefix(lineage[b], lineage[later])
+        \A later \in DOMAIN proposed : later > b => Past(lineage[b], lineage[later])
 
-(* Generations are 1, 2, 3... along the writes of a head. *)
+(* Generations are 1, 2, 3... along the writes of a head, and what was forgotten before them. *)
 GenerationChain == \A b \in DOMAIN proposed : proposed[b].head.generation = Len(lineage[b])
 
 (* What a client was told is chosen, so no minority of replicas holds it alone; with Agreement it survives. *)
@@ -175,10 +209,11 @@ ReadsAreChosen == \A q \in DOMAIN readAnswers : readAnswers[q].ballot = None \/ 
 
 ReadsAreFresh == \A q \in DOMAIN readAnswers : readAnswers[q].generation >= readFloor[q]
 
-(* A write id takes effect once, however often and wherever it is retried (within what a head remembers). *)
+(* A write id takes effect once, however often and wherever it is retried: within what a head remembers, and until it  *)
+(* is deleted and forgotten.                                                                                          *)
 WritesOnce ==
     \A b \in DOMAIN proposed : \A i, j \in 1..Len(lineage[b]) :
-        i # j => lineage[b][i].write # lineage[b][j].write
+        (i # j /\ lineage[b][i] # Gap) => lineage[b][i].write # lineage[b][j].write
 
 (* What a line of writes leaves of versions, said without their order of steps: a version is there from the write that *)
 (* made it until a delete names it, or, of null versions, another one is made.                                       *)
@@ -204,6 +239,9 @@ VersionsAreExact ==
                    /\ versions[Place(i)].deleted = (line[i].operation = "mark")
                    /\ ~versions[Place(i)].deleted => versions[Place(i)].etag = line[i].etag
 
+(* What is forgotten is what nothing is left of. *)
+ForgottenWasDeleted == \A line \in collected : Surviving(line, Len(line)) = {}
+
 (* What a write asks for holds of the version that it is about, when it takes effect: of the newest one, or of the one *)
 (* that it names.  0 is for none.                                                                                     *)
 AskedOf(line, i) ==
@@ -219,7 +257,8 @@ ConditionsAreExact ==
             /\ change.condition = "exists" => was
             /\ change.condition = "etag_is" => was /\ lineage[b][of].etag = change.wantedEtag
             /\ change.condition = "etag_is_not" => ~was \/ lineage[b][of].etag # change.wantedEtag
-            /\ change.condition = "generation_is" => i - 1 = change.wantedGeneration
+            /\ change.condition = "generation_is" =>
+                   change.wantedGeneration = IF i - 1 = GapOf(lineage[b]) THEN 0 ELSE i - 1
 
 -----------------------------------------------------------------------------
 (* The ballots and the operations of the models. *)

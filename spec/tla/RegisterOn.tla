@@ -18,6 +18,8 @@
 (*           Agreement compares what two heads both remember.              *)
 (*  told     the newest head that is chosen by those votes; a client may   *)
 (*           have been told of a newer one.                                *)
+(*  collected  as many generations as a replica knows to be forgotten; of  *)
+(*           these nothing else is known.                                  *)
 (*  floors   of what was proposed in the run: none.  So only operations    *)
 (*           that begin here must be as fresh as what was told.            *)
 (*                                                                         *)
@@ -68,6 +70,8 @@ OnInit ==
     /\ answers = {}
     /\ readFloor = <<>>
     /\ readAnswers = <<>>
+    /\ collected = { [i \in 1..Ends[end].head[r].generation |-> Gap] :
+                      r \in { r \in Ends[end].group.replicas : Ends[end].accepted[r] = None } }
     /\ restarts = 0
 
 -----------------------------------------------------------------------------
@@ -108,7 +112,7 @@ OnEnough == TLCGet("distinct") < StatesMax
 -----------------------------------------------------------------------------
 (* Agreement, as far as heads remember: what two of them know of one generation is the same write. *)
 
-Forgotten(b) == proposed[b].head.generation - Len(lineage[b])
+Forgotten(b) == proposed[b].head.generation - Len(lineage[b]) + GapOf(lineage[b])
 
 WriteOf(b, generation) == lineage[b][generation - Forgotten(b)].write
 

@@ -1,7 +1,7 @@
 --------------------------- MODULE RegisterTrace ----------------------------
 (***************************************************************************)
 (* Replays what a cluster really did to its registers through the actions  *)
-(* of Register: one behaviour a path, one step an event.                   *)
+(* of Register and Healing: one behaviour a path, one step an event.       *)
 (*                                                                         *)
 (* Every parameter comes from the event, so a state has at most one        *)
 (* successor and the state graph of a trace is a line: TraceView may hash  *)
@@ -21,7 +21,7 @@
 (* What is done with the archive is in the same behaviour, but in variables*)
 (* of its own: TieringTrace says how it is replayed.                       *)
 (***************************************************************************)
-EXTENDS Register, TieringTrace
+EXTENDS Healing, TieringTrace
 
 VARIABLES
     trace, cursor,
@@ -33,10 +33,10 @@ TraceNode == 1..Size_node
 ReplayRestart(e) ==
     /\ Restart_promised(e) = promised[Restart_node(e)]
     /\ Restart_accepted(e) = accepted[Restart_node(e)]
-    /\ Restart_generation(e) = head[Restart_node(e)].generation
-    /\ Restart_etag(e) = Etag(head[Restart_node(e)])
-    /\ Restart_deleted(e) = Deleted(head[Restart_node(e)])
-    /\ Restart_versions(e) = Ids(head[Restart_node(e)])
+    /\ Restart_generation(e) = Shown(Restart_node(e)).generation
+    /\ Restart_etag(e) = Etag(Shown(Restart_node(e)))
+    /\ Restart_deleted(e) = Deleted(Shown(Restart_node(e)))
+    /\ Restart_versions(e) = Ids(Shown(Restart_node(e)))
     /\ Restart_archived(e) = archived[Restart_node(e)]
     /\ Restart_settled(e) = settled[Restart_node(e)]
     /\ Restart(Restart_node(e))
@@ -51,7 +51,7 @@ ReplayPrepare(e) ==
 ReplayPromise(e) ==
     /\ Promise_was_promised(e) = promised[Promise_node(e)]
     /\ Promise_was_accepted(e) = accepted[Promise_node(e)]
-    /\ Promise_was_generation(e) = head[Promise_node(e)].generation
+    /\ Promise_was_generation(e) = Shown(Promise_node(e)).generation
     /\ Promise(Promise_node(e), Promise_ballot(e))
 
 (* A request says nothing that its operation and its condition do not use, and every write has an id: else a trace *)
@@ -76,7 +76,7 @@ ReplayClaim(e) ==
     /\ Claim_write_quorum(e) = group.writeQuorum
     /\ Claim_was_promised(e) = promised[Claim_node(e)]
     /\ Claim_was_accepted(e) = accepted[Claim_node(e)]
-    /\ Claim_was_generation(e) = head[Claim_node(e)].generation
+    /\ Claim_was_generation(e) = Shown(Claim_node(e)).generation
     /\ Claim_condition(e) = Plain(ClaimChange(e)).condition
     /\ Claim_condition_etag(e) = Plain(ClaimChange(e)).wantedEtag
     /\ Claim_condition_generation(e) = Plain(ClaimChange(e)).wantedGeneration
@@ -115,7 +115,7 @@ ReplayPropose(e) ==
 ReplayAccept(e) ==
     /\ Accept_was_promised(e) = promised[Accept_node(e)]
     /\ Accept_was_accepted(e) = accepted[Accept_node(e)]
-    /\ Accept_was_generation(e) = head[Accept_node(e)].generation
+    /\ Accept_was_generation(e) = Shown(Accept_node(e)).generation
     /\ Accept_ballot(e) \in DOMAIN proposed
     /\ Accept_next(e) = proposed[Accept_ballot(e)].next
     /\ Accept_generation(e) = proposed[Accept_ballot(e)].head.generation
@@ -128,7 +128,7 @@ ReplayAccept(e) ==
 ReplayAdopt(e) ==
     /\ Adopt_was_promised(e) = promised[Adopt_node(e)]
     /\ Adopt_was_accepted(e) = accepted[Adopt_node(e)]
-    /\ Adopt_was_generation(e) = head[Adopt_node(e)].generation
+    /\ Adopt_was_generation(e) = Shown(Adopt_node(e)).generation
     /\ Adopt_ballot(e) \in DOMAIN proposed
     /\ Adopt_generation(e) = proposed[Adopt_ballot(e)].head.generation
     /\ Adopt_etag(e) = Etag(proposed[Adopt_ballot(e)].head)
@@ -137,10 +137,20 @@ ReplayAdopt(e) ==
     /\ Adopt_write_id(e) = LastWrite(proposed[Adopt_ballot(e)].head)
     /\ Adopt(Adopt_node(e), Adopt_ballot(e))
 
+ReplayCollect(e) ==
+    /\ Collect_was_promised(e) = promised[Collect_node(e)]
+    /\ Collect_was_accepted(e) = accepted[Collect_node(e)]
+    /\ Collect_was_generation(e) = Shown(Collect_node(e)).generation
+    /\ Collect(Collect_node(e), Collect_read(e), Collect_was_accepted(e), Collect_counted(e))
+
+(* What was forgotten of this very path is not known any more, so the event cannot tell what it found. *)
+ReplayFloor(e) ==
+    Floor(Floor_node(e), Floor_ballot(e), Floor_generation(e))
+
 ReplayRefuse(e) ==
     /\ Refuse_was_promised(e) = promised[Refuse_node(e)]
     /\ Refuse_was_accepted(e) = accepted[Refuse_node(e)]
-    /\ Refuse_was_generation(e) = head[Refuse_node(e)].generation
+    /\ Refuse_was_generation(e) = Shown(Refuse_node(e)).generation
     /\ Refuse(Refuse_node(e), Refuse_step(e), Refuse_ballot(e))
 
 ReplayAcknowledge(e) ==
@@ -152,7 +162,7 @@ ReplayAcknowledge(e) ==
 ReplayReport(e) ==
     /\ Report_was_promised(e) = promised[Report_node(e)]
     /\ Report_was_accepted(e) = accepted[Report_node(e)]
-    /\ Report_was_generation(e) = head[Report_node(e)].generation
+    /\ Report_was_generation(e) = Shown(Report_node(e)).generation
     /\ Report(Report_node(e), Report_read(e))
 
 ReplayRead(e) ==
@@ -189,6 +199,8 @@ RegisterStep(e) ==
     \/ Kind(e) = K_Claim /\ ReplayClaim(e)
     \/ Kind(e) = K_Refuse /\ ReplayRefuse(e)
     \/ Kind(e) = K_Adopt /\ ReplayAdopt(e)
+    \/ Kind(e) = K_Collect /\ ReplayCollect(e)
+    \/ Kind(e) = K_Floor /\ ReplayFloor(e)
 
 TraceNext ==
     /\ cursor <= Len(Traces[trace])

@@ -216,7 +216,12 @@ class ProcessCluster:
             for one in self._nodes.values()
         ]
         shape = self._shape
-        healing: dict[str, object] = {"enabled": shape.heal_every_s > 0, "every_s": shape.heal_every_s or 1.0}
+        healing: dict[str, object] = {
+            "enabled": shape.heal_every_s > 0,
+            "every_s": shape.heal_every_s or 1.0,
+            "tombstone_grace_s": shape.tombstones[0],
+            "tombstones_every_s": shape.tombstones[1],
+        }
         if shape.parts_grace_s:
             healing |= {"parts_every_s": shape.parts_grace_s / 2, "parts_grace_s": shape.parts_grace_s}
         config: dict[str, object] = {

@@ -29,6 +29,8 @@ ANSWER_MS: Final = 8.0
 VERSIONING: Final = {"enabled": 6, "off": 2, "suspended": 2}
 REST_S: Final = (0.0, 0.2, 1.0)
 """How long nodes rest between looking for what they have missed; 0: they never look, and catch up when written to."""
+TOMBSTONE_GRACE_S: Final = (0.0, 2.5)
+"""How old tombstones must be to be forgotten; 0: they are kept. A client tries no longer, so it finds its write."""
 DISKS: Final = (1, 1, 1, 2)
 """How many disks each node has."""
 GRACE_S: Final = (0.0, 0.1, 0.5)
@@ -63,6 +65,7 @@ def draw(seed: int) -> Scenario:
         heal_every_s=healing.choice(REST_S),
         disks_per_node=random.Random(f"{seed}/disks").choice(DISKS),
         parts_grace_s=healing.choice(GRACE_S),
+        tombstone_grace_s=random.Random(f"{seed}/forgetting").choice(TOMBSTONE_GRACE_S),
     )
     duration_s = round(chance.uniform(2.0, 5.0), 2)
     workload = _workload(chance, shape, duration_s)

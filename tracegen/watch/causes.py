@@ -22,6 +22,7 @@ _PAIRS: Final[dict[tuple[type, type], tuple[tuple[str, ...], tuple[str, ...]]]] 
     (events.Refuse, events.Claim): (("ballot",), ("ballot",)),
     (events.Acknowledge, events.Accept): (("ballot", "generation"),) * 2,
     (events.Acknowledge, events.Claim): (("ballot", "generation"),) * 2,
+    (events.Collect, events.Report): (("read",), ("read",)),
     (events.Read, events.Report): (("read", "accepted", "generation"), ("read", "was_accepted", "was_generation")),
     (events.Look, events.Read): (("accepted", "generation"),) * 2,
     (events.Look, events.Acknowledge): (("accepted", "generation"), ("ballot", "generation")),
@@ -75,7 +76,7 @@ _OF_ANY_NODE: Final = frozenset(
 _OF_THE_ARCHIVE: Final = frozenset(
     (events.Look, events.Ship, events.Shipped, events.Confirm, events.Settle, events.Doubt, events.Answer)
 )
-_CAUSE_EACH_COUNTED: Final = frozenset((events.Propose, events.Acknowledge, events.Read))
+_CAUSE_EACH_COUNTED: Final = frozenset((events.Propose, events.Acknowledge, events.Read, events.Collect))
 
 
 class Causes:
@@ -113,9 +114,9 @@ class Causes:
                 return f"causes: {cause.id} is of another node"
             if getters[0](event) != getters[1](cause):
                 return f"carries: {cause.id} says something else"
-        if kind is events.Read:
+        if kind is events.Read or kind is events.Collect:
             if not self._named.isdisjoint(named):
-                return "causes: a Read before it has named one of them"
+                return f"causes: a {kind.__name__} before it has named one of them"
             self._named.update(named)
         elif kind is events.Refuse and event.step != ("prepare" if type(causes[0]) is events.Prepare else "accept"):
             return f"carries: {causes[0].id} is no request to {event.step}"
@@ -148,7 +149,7 @@ _BY: Final[dict[type, str]] = {
 
 _OPENED: Final = frozenset(
     (
-        *(events.Promise, events.Claim, events.Accept, events.Adopt, events.Refuse, events.Report),
+        *(events.Promise, events.Claim, events.Accept, events.Adopt, events.Collect, events.Refuse, events.Report),
         *(events.Look, events.Confirm, events.Settle, events.Doubt, events.Evict),
     )
 )

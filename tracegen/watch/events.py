@@ -92,6 +92,16 @@ class Adopt(Found, tag=True, gc=False, kw_only=True):
     write_id: str | None
 
 
+class Collect(Found, tag=True, gc=False, kw_only=True):
+    read: str
+    counted: tuple[str, ...]
+
+
+class Floor(Event, tag=True, gc=False, kw_only=True):
+    ballot: Ballot
+    generation: int
+
+
 class Refuse(Found, tag=True, gc=False, kw_only=True):
     step: str
     ballot: Ballot
@@ -205,7 +215,21 @@ class Answer(Event, tag=True, gc=False, kw_only=True):
     generation: int
 
 
-AnyRegisterLine = Restart | Prepare | Promise | Claim | Propose | Accept | Adopt | Refuse | Acknowledge | Report | Read
+AnyRegisterLine = (
+    Restart
+    | Prepare
+    | Promise
+    | Claim
+    | Propose
+    | Accept
+    | Adopt
+    | Collect
+    | Floor
+    | Refuse
+    | Acknowledge
+    | Report
+    | Read
+)
 AnyLine = Start | Stop | AnyRegisterLine | Look | Ship | Shipped | Confirm | Settle | Doubt | Evict | Answer
 _DECODER: Final = msgspec.json.Decoder(AnyLine)
 

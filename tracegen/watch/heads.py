@@ -20,6 +20,11 @@ TOLD: Final = 4
 """So many of a head's parts are what events say of it."""
 
 
+def vacant(generation: int) -> Head:
+    """Vacant(generation): of a path of which only that is known."""
+    return (generation, True, None, (), (), ()) if generation else NO_HEAD
+
+
 def makes(change: Any) -> bool:
     return change.operation in ("put", "mark")
 
@@ -36,7 +41,8 @@ def _holds(change: Any, head: Head) -> bool:
     if change.condition == "none":
         return True
     if change.condition == "generation_is":
-        return bool(head[0] == change.condition_generation)
+        is_vacant = not head[4] and not head[5]
+        return bool(change.condition_generation == (0 if is_vacant else head[0]))
     if names(change):
         about = _named(head, change.version) or NO_VERSION
     else:

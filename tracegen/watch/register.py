@@ -13,7 +13,7 @@ from typing import Any, Final
 from tracegen.watch import events
 from tracegen.watch.causes import Begins, Causes
 from tracegen.watch.events import Files
-from tracegen.watch.heads import NO_HEAD, TOLD, Head, apply, makes, names, outcome_of
+from tracegen.watch.heads import NO_HEAD, TOLD, Head, apply, makes, names, outcome_of, vacant
 from tracegen.watch.tiering import Tiering
 
 
@@ -87,6 +87,8 @@ def _is_claiming(ballot: Any) -> bool:
 # -- the register
 
 Reply = tuple[Any, Any, Head]
+Told = tuple[Any, Any]
+"""accepted, and promised if nothing is accepted"""
 NO_REPLY: Final[Reply] = (_NONE, _NONE, NO_HEAD)
 Action = Callable[[Any], str]
 
@@ -105,7 +107,7 @@ class Register:
         self.proposed: dict[Any, tuple[Head, Any]] = {}
         self.unanswered: dict[Any, str] = {}
         self.reply: dict[str, dict[str, Reply]] = {}
-        self.reads: dict[str, dict[str, tuple[Any, ...]]] = {}
+        self.reads: dict[str, dict[str, tuple[Told, ...]]] = {}
 
     def actions(self) -> dict[type, Action]:
         return {
@@ -115,6 +117,8 @@ class Register:
             events.Propose: self.propose,
             events.Accept: self.accept,
             events.Adopt: self.adopt,
+            events.Collect: self.collect,
+            events.Floor: self.floor,
             events.Refuse: self.refuse,
             events.Acknowledge: self.acknowledge,
             events.Report: self.report,
@@ -142,7 +146,7 @@ class Register:
             return "Propose_counted(e) # {}"
         replies = self.reply.get(event.node, {})
         states = [replies.get(replica, NO_REPLY) for replica in counted]
-        found = max(states, key=_accepted)[2]
+        found = max(states, key=_age)[2]
         if event.was_generation != found[0]:
             return f"Propose_was_generation(e) = Found(..).generation: {event.was_generation} is not {found[0]}"
         if wrong := _not_plain(event):
@@ -236,8 +240,8 @@ class Register:
         if len(members) < max(self.write_quorum, self.read_quorum):
             return "Cardinality(counted) >= Max(group.writeQuorum, ReadQuorum)"
         for replica in event.counted:
-            if accepted not in told[replica]:
-                return "\\A r \\in counted : b \\in reads[q][r]"
+            if all(own != accepted for own, _ in told[replica]):
+                return "\\A r \\in counted : \\E told \\in reads[q][r] : told.accepted = b"
         return ""
 
     # -- the acceptor
@@ -296,6 +300,44 @@ class Register:
         self.state[node] = (ballot, ballot, head)
         return ""
 
+    def collect(self, event: events.Collect) -> str:
+        if wrong := self._other_state(event):
+            return wrong
+        node = event.node
+        promised, accepted, head = self.state.get(node, NO_REPLY)
+        if node not in self.replicas:
+            return "r \\in group.replicas"
+        if not accepted:
+            return "b # None"
+        if head[4]:
+            return f"head[r].versions = <<>>: {head[3]}"
+        if frozenset(event.counted) != self.replicas:
+            return "counted = group.replicas"
+        told = self.reads.get(event.read, {})
+        for replica in event.counted:
+            if replica not in told:
+                return "counted \\subseteq DOMAIN reads[q]"
+            if not any(own == accepted or (not own and at_least >= accepted) for own, at_least in told[replica]):
+                return "told.accepted = b \\/ (told.accepted = None /\\ told.promised >= b)"
+        self.state[node] = (promised, _NONE, vacant(head[0]))
+        return ""
+
+    def floor(self, event: events.Floor) -> str:
+        node, ballot = event.node, event.ballot or _NONE
+        promised, accepted, head = self.state.get(node, NO_REPLY)
+        if node not in self.replicas:
+            return "r \\in group.replicas"
+        if not ballot:
+            return "b # None"
+        if accepted:
+            return "accepted[r] = None"
+        if not ballot >= promised:
+            return "b >= promised[r]"
+        if event.generation < head[0]:
+            return "generation >= head[r].generation"
+        self.state[node] = (ballot, _NONE, vacant(event.generation))
+        return ""
+
     def refuse(self, event: events.Refuse) -> str:
         if wrong := self._other_state(event):
             return wrong
@@ -314,9 +356,9 @@ class Register:
         node = event.node
         if node not in self.replicas:
             return "r \\in group.replicas"
-        accepted = self.state.get(node, NO_REPLY)[1]
+        promised, accepted, _ = self.state.get(node, NO_REPLY)
         told = self.reads.setdefault(event.read, {})
-        told[node] = (*told[node], accepted) if node in told else (accepted,)
+        told[node] = (*told.get(node, ()), (accepted, _NONE if accepted else promised))
         return ""
 
     def restart(self, event: events.Restart) -> str:
@@ -325,8 +367,9 @@ class Register:
             return f"Restart_promised(e) = promised[..]: {event.promised} is not {promised or None}"
         if (event.accepted or _NONE) != accepted:
             return f"Restart_accepted(e) = accepted[..]: {event.accepted} is not {accepted or None}"
-        if (event.generation, event.deleted, event.etag, event.versions) != head[:TOLD]:
-            return f"Restart_generation, _etag, _deleted, _versions(e) = head[..]: {head[:TOLD]}"
+        shown = _shown(accepted, head)
+        if (event.generation, event.deleted, event.etag, event.versions) != shown[:TOLD]:
+            return f"Restart_generation, _etag, _deleted, _versions(e) = Shown(..): {shown[:TOLD]}"
         self.reply.pop(event.node, None)
         return ""
 
@@ -342,8 +385,10 @@ class Register:
             return f"was_promised(e) = promised[..]: {event.was_promised} is not {promised or None}"
         if (event.was_accepted or _NONE) != accepted:
             return f"was_accepted(e) = accepted[..]: {event.was_accepted} is not {accepted or None}"
-        if event.was_generation != head[0]:
-            return f"was_generation(e) = head[..].generation: {event.was_generation} is not {head[0]}"
+        if event.was_generation != _shown(accepted, head)[0]:
+            return (
+                f"was_generation(e) = Shown(..).generation: {event.was_generation} is not {_shown(accepted, head)[0]}"
+            )
         return ""
 
     def _other_group(self, event: Any) -> str:
@@ -356,8 +401,12 @@ class Register:
         return ""
 
 
-def _accepted(reply: Reply) -> Any:
-    return reply[1]
+def _age(reply: Reply) -> Any:
+    return reply[1], reply[2][0]
+
+
+def _shown(accepted: Any, head: Head) -> Head:
+    return head if accepted else NO_HEAD
 
 
 def _not_plain(change: Any) -> str:

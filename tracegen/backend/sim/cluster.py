@@ -388,7 +388,13 @@ def _settings(
 
 
 def _healing(shape: ClusterShape) -> HealingSettings:
-    healing = HealingSettings(shape.heal_every_s > 0, shape.heal_every_s or 1.0)
+    grace_s, looks_every_s = shape.tombstones
+    healing = HealingSettings(
+        shape.heal_every_s > 0,
+        shape.heal_every_s or 1.0,
+        tombstone_grace_s=grace_s,
+        tombstones_every_s=looks_every_s,
+    )
     if not shape.parts_grace_s:
         return healing
     return msgspec.structs.replace(healing, parts_every_s=shape.parts_grace_s / 2, parts_grace_s=shape.parts_grace_s)
