@@ -279,3 +279,25 @@ def test_operators_see_what_is_where_and_archive_and_restore_on_demand(moto: Mot
     assert back.ask("n1", "POST", "/_/api/v1/archive/restore/demand/large").json["size_bytes"] == len(LARGE) * 40
     assert all(part["is_here"] for node in back.names for part in indexed(node)["ranges"])
     assert back.ask("n1", "POST", "/_/api/v1/archive/restore/demand/nothing").status == 404
+
+
+def test_only_what_the_archive_has_leaves_the_disk_and_is_read_all_the_same(moto: Moto, tmp_path: Path) -> None:
+    """Row R1: eviction by a mark, of confirmed parts only."""
+    nodes = tiered(moto, tmp_path, 3, mode="write_back", evict_above_bytes=1_000_000)
+    bodies = {f"evict/{number}": LARGE + b"%d" % number for number in range(12)}
+
+    def on_disk(node: str) -> int:
+        return sum(part.stat().st_size for part in nodes.disk(node).glob("slots/*/parts/*"))
+
+    with running(nodes):
+        moto.trouble = lambda _: "cut"
+        try:
+            for path, body in bodies.items():
+                assert nodes.ask("n1", "PUT", blob(path), body).status == 201
+            time.sleep(2.5)
+            assert all(on_disk(node) == sum(map(len, bodies.values())) for node in nodes.names)
+        finally:
+            moto.reset()
+        until(lambda: all(on_disk(node) <= 1_000_000 for node in nodes.names), "nothing is evicted")
+        for path, body in bodies.items():
+            assert nodes.ask("n2", "GET", blob(path)).body == body

@@ -36,10 +36,10 @@ from impl.doors import Clock
 from impl.errors import AmberioError
 from impl.model import SYSTEM_START, UPLOAD_PARTS_START, PartRef, ReplicaSet
 from impl.node.lister import Lister
-from impl.node.naming import Naming
 from impl.node.uploads import Uploads
 from impl.protocol.collection import grace_is_over, named_by, named_by_uploads
 from impl.protocol.rules import HONEST, Rules
+from impl.protocol.tiering import may_evict
 from impl.storage.face import Registers
 from impl.storage.parts import PartStore
 from impl.storage.uses import Part
@@ -66,7 +66,7 @@ class GarbageCollector(Collector):
         store: Registers,
         parts: PartStore,
         lister: Lister,
-        naming: Naming,
+        evicts: bool,
         uploads: Uploads,
         clock: Clock,
         rest_s: float,
@@ -78,7 +78,7 @@ class GarbageCollector(Collector):
         self._store = store
         self._parts = parts
         self._lister = lister
-        self._naming = naming
+        self._evicts = evicts
         self._uploads = uploads
         self._clock = clock
         self._rest_s = rest_s
@@ -147,12 +147,13 @@ class GarbageCollector(Collector):
         """Every part of these slots that a head of ours names, and whether it is meant to be missing."""
         after: str | None = ""
         while after is not None:
-            heads, after = await self._store.heads_with_parts(after, PAGE)
-            for path, slot, head in heads:
-                if slot not in slots or path.startswith(SYSTEM_START):
+            registers, after = await self._store.registers_with_parts(after, PAGE)
+            for path, slot, register in registers:
+                if slot not in slots or path.startswith(SYSTEM_START) or register.head is None:
                     continue
-                for version in named_by(head, self._rules):
-                    is_evicted = self._naming.is_evicted(path, version)
+                may_be_evicted = self._evicts and may_evict(register)
+                for version in named_by(register.head, self._rules):
+                    is_evicted = may_be_evicted and version == register.head.current
                     for ref in version.parts:
                         yield (slot, ref.digest), ref, is_evicted
             await self._clock.sleep(PAGE_REST_S)

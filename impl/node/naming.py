@@ -22,7 +22,7 @@ from typing import Final
 
 from impl.doors import Clock
 from impl.errors import AmberioError, DiskFull, NotReady
-from impl.model import SYSTEM_START, Head, PartRef, Version
+from impl.model import SYSTEM_START, Head, PartRef
 from impl.node.locate import Locate
 from impl.node.uploads import Source, Uploads
 from impl.protocol.rules import HONEST, Rules
@@ -32,14 +32,6 @@ from impl.storage.parts import PartStore
 LOOK_AGAIN_S: Final = 0.05
 LOOKS: Final = 8
 """So often, and so long after each other, a replica looks for parts that are on their way to it before it asks."""
-
-IsEvicted = Callable[[str, Version], bool]
-"""Are the parts of this version of a path meant to be missing here, as the archive has them?"""
-
-
-def nothing_is_evicted(path: str, version: Version) -> bool:
-    """Without an archive, no part is meant to be missing."""
-    return False
 
 
 def names_parts(path: str, head: Head | None) -> bool:
@@ -60,7 +52,6 @@ class Naming:
         locate: Locate,
         clock: Clock,
         rules: Rules = HONEST,
-        is_evicted: IsEvicted = nothing_is_evicted,
     ) -> None:
         self._store = store
         self._parts = parts
@@ -69,7 +60,6 @@ class Naming:
         self._clock = clock
         # who does not wait for a quorum to store a part would be saved by the replicas' own care
         self._is_trusting = rules.accept_without_parts or rules.head_before_parts or rules.parts_of_one
-        self.is_evicted = is_evicted
         self.source: Callable[[str, Head], Source | None] = lambda path, head: None
 
     @asynccontextmanager
@@ -85,9 +75,8 @@ class Naming:
         named = {ref.digest: ref for version in head.versions for ref in version.parts}
         own = (await self._store.read(path)).head
         ours = {ref.digest for version in own.versions for ref in version.parts} if own is not None else set()
-        away = {ref.digest for version in head.versions if self.is_evicted(path, version) for ref in version.parts}
         slot, _ = self._locate(path)
-        missing = await self._parts.hold(slot, list(named), [digest for digest in named if digest not in ours | away])
+        missing = await self._parts.hold(slot, list(named), [digest for digest in named if digest not in ours])
         try:
             await self._have(path, slot, head, [named[digest] for digest in missing], looks)
             yield

@@ -27,6 +27,7 @@ from impl.model import ReplicaSet, slot_of
 from impl.node.archivist import Archivist
 from impl.node.collector import CollectorMetrics, TombstoneCollector
 from impl.node.coordinator import Coordinator
+from impl.node.evictor import Evictor
 from impl.node.fetcher import Fetcher
 from impl.node.gc import GarbageCollector
 from impl.node.healer import Healer, HealingMetrics
@@ -221,7 +222,20 @@ async def start_node(
     tiering = None
     if settings.archive.kind != "none":
         tiering = await _open_tiering(
-            settings, who, doors, store, parts, peers, reader, coordinator, uploads, locate, liveness, tracer, rules
+            settings,
+            who,
+            groups,
+            doors,
+            store,
+            parts,
+            peers,
+            reader,
+            coordinator,
+            uploads,
+            locate,
+            liveness,
+            tracer,
+            rules,
         )
     node = Node(
         node_id,
@@ -264,7 +278,7 @@ async def start_node(
         store,
         parts,
         lister,
-        naming,
+        settings.archive.evict_above_bytes > 0,
         uploads,
         doors.clock,
         healing.parts_every_s,
@@ -326,6 +340,7 @@ async def start_node(
 async def _open_tiering(
     settings: Settings,
     who: Who,
+    groups: Sequence[ReplicaSet],
     doors: Doors,
     store: Registers,
     parts: PartStore,
@@ -358,10 +373,12 @@ async def _open_tiering(
         rules,
     )
     archivist = Archivist(node_id, wanted, store, shipper, liveness, locate, doors.clock)
+    slots = [slot for slot, group in enumerate(groups) if node_id in group.nodes]
+    evictor = Evictor(slots, wanted.evict_above_bytes, store, parts, tracer, doors.clock, rules)
     importer = Importer(
         node_id, wanted, settings.init_scan, archive, reader, coordinator, locate, liveness, doors.clock
     )
-    return Tiering(wanted, archive, shipper, archivist, fetcher, importer, reader, store, parts, locate)
+    return Tiering(wanted, archive, shipper, archivist, fetcher, evictor, importer, reader, store, parts, locate)
 
 
 def _open_disks(

@@ -17,6 +17,7 @@ from impl.errors import ArchiveError, NeverWritten, OutcomeUnknown
 from impl.model import SYSTEM_START, Head
 from impl.node.archivist import Archivist
 from impl.node.coordinator import Chosen
+from impl.node.evictor import Evictor
 from impl.node.fetcher import Fetcher
 from impl.node.importer import Importer
 from impl.node.locate import Locate
@@ -70,6 +71,7 @@ class Tiering(Collector):
         shipper: Shipper,
         archivist: Archivist,
         fetcher: Fetcher,
+        evictor: Evictor,
         importer: Importer,
         reader: Reader,
         store: Registers,
@@ -81,6 +83,7 @@ class Tiering(Collector):
         self._shipper = shipper
         self._archivist = archivist
         self._fetcher = fetcher
+        self._evictor = evictor
         self.importer = importer
         self._reader = reader
         self._store = store
@@ -92,15 +95,17 @@ class Tiering(Collector):
     def collectors(self) -> tuple[Collector, ...]:
         """What tells Prometheus of the archive and of what goes there."""
         of_archive = getattr(self._archive, "metrics", None)
-        return (self, self._fetcher, *((of_archive,) if of_archive is not None else ()))
+        return (self, self._fetcher, self._evictor, *((of_archive,) if of_archive is not None else ()))
 
     def start(self) -> None:
         """Begin to ship in the background."""
         self._archivist.start()
+        self._evictor.start()
 
     async def close(self) -> None:
         """Stop shipping, and let go of the archive."""
         await self.importer.close()
+        await self._evictor.close()
         await self._archivist.close()
         for task in self._waiting:
             task.cancel()

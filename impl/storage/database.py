@@ -306,21 +306,25 @@ def keep_imported_part(connection: apsw.Connection, path: str, etag: str, part: 
     connection.execute("INSERT OR REPLACE INTO imported VALUES (?, ?, ?, ?)", (path, etag, part, digest))
 
 
-def heads_with_parts(
+def registers_with_parts(
     connection: apsw.Connection, after: str, limit: int
-) -> tuple[list[tuple[str, int, Head]], str | None]:
-    """Of the next `limit` registers after a path, those whose head names parts: path, slot, head without its body.
+) -> tuple[list[tuple[str, int, Register]], str | None]:
+    """Of the next `limit` registers after a path, those whose head names parts: path, slot, register without body.
 
     And the path to go on after, None at the end.
     """
     rows = list(
         connection.execute(
-            "SELECT path, slot, head FROM registers WHERE path > ? ORDER BY path LIMIT ?", (after, limit)
+            f"SELECT path, slot, {_STATE} FROM registers WHERE path > ? ORDER BY path LIMIT ?", (after, limit)
         )
     )
-    decoded = ((path, slot, _decode_head(head)) for path, slot, head in rows if head is not None)
-    found = [(path, slot, head) for path, slot, head in decoded if head.parts or any(each.parts for each in head.older)]
+    registers = ((path, slot, _register(*state)) for path, slot, *state in rows)
+    found = [row for row in registers if row[2].head is not None and _names_parts(row[2].head)]
     return found, rows[-1][0] if len(rows) == limit else None
+
+
+def _names_parts(head: Head) -> bool:
+    return bool(head.parts) or any(version.parts for version in head.older)
 
 
 def bodies_page(

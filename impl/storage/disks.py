@@ -241,9 +241,9 @@ class Disks(Collector):
             return AcceptedPage(merged, None)
         return AcceptedPage([ballot for ballot in merged if ballot[0] <= min(ends)], min(ends))
 
-    async def heads_with_parts(self, after: str, limit: int) -> tuple[list[tuple[str, int, Head]], str | None]:
-        """The next heads that name parts, of all disks; raises DiskFailed where one is out of service."""
-        pages = await asyncio.gather(*(store.heads_with_parts(after, limit) for store in self._all))
+    async def registers_with_parts(self, after: str, limit: int) -> tuple[list[tuple[str, int, Register]], str | None]:
+        """The next registers whose heads name parts, of all disks; raises DiskFailed where one is out of service."""
+        pages = await asyncio.gather(*(store.registers_with_parts(after, limit) for store in self._all))
         ends = [end for _, end in pages if end is not None]
         merged = sorted((row for rows, _ in pages for row in rows), key=lambda row: row[0])
         return [row for row in merged if not ends or row[0] <= min(ends)], min(ends, default=None)

@@ -19,7 +19,7 @@ from impl.doors import Disk
 from impl.errors import AmberioError, BadBytes, DigestMismatch, DiskFull, InternalError, NeverWritten
 from impl.protocol.rules import HONEST, Rules
 from impl.storage.layout import PartPlaces
-from impl.storage.uses import Uses
+from impl.storage.uses import Part, Uses
 
 THREADS: Final = 4
 
@@ -80,6 +80,15 @@ class PartStore(Collector):
     async def names(self, slots: Sequence[int]) -> list[tuple[int, str]]:
         """What lies among the parts of these slots: slot and name, which is a digest unless a put was broken off."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._names, slots)
+
+    async def sizes(self, slots: Sequence[int]) -> dict[Part, int]:
+        """The parts of these slots, and their bytes. Raises InternalError if the disk fails."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._sizes, slots)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of parts written since the start."""
+        return self._stored_bytes
 
     async def discard(self, slot: int, digest: str) -> bool:
         """Have a part no more, unless somebody has used it since it was seen unused; True if it is gone."""
@@ -148,6 +157,17 @@ class PartStore(Collector):
             return [(slot, name) for slot in slots for name in self._disk.names(self._layout.parts(slot))]
         except OSError as error:
             raise InternalError(f"the disk failed on a list of parts: {error.strerror}") from error
+
+    def _sizes(self, slots: Sequence[int]) -> dict[Part, int]:
+        sizes: dict[Part, int] = {}
+        for slot, name in self._names(slots):
+            try:
+                size_bytes = self._disk.size_bytes(self._layout.parts(slot) / name)
+            except OSError as error:
+                raise InternalError(f"the disk failed on part {name}: {error.strerror}") from error
+            if size_bytes is not None:
+                sizes[slot, name] = size_bytes
+        return sizes
 
     def _discard(self, slot: int, digest: str) -> bool:
         file = self._layout.parts(slot) / digest

@@ -480,12 +480,12 @@ class RegisterStore:
         """Remember the digest of a piece of an imported body."""
         await self._ask_writer(lambda connection: database.keep_imported_part(connection, path, etag, part, digest))
 
-    async def heads_with_parts(self, after: str, limit: int) -> tuple[list[tuple[str, int, Head]], str | None]:
-        """Of our next `limit` registers after a path, those whose head names parts: path, slot, head without body.
+    async def registers_with_parts(self, after: str, limit: int) -> tuple[list[tuple[str, int, Register]], str | None]:
+        """Of our next `limit` registers after a path, those whose head names parts: path, slot, register without body.
 
         And the path to go on after, None at the end.
         """
-        return await self._ask_reader(lambda connection: database.heads_with_parts(connection, after, limit))
+        return await self._ask_reader(lambda connection: database.registers_with_parts(connection, after, limit))
 
     async def bodies_page(
         self, after: str, limit: int, is_right: Callable[[str, Head], bool]

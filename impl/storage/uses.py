@@ -6,12 +6,15 @@ Memory only: after a restart, nothing has been seen unused yet.
 """
 
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 UNUSED_MAX: Final = 100_000
 """Parts remembered as unused; further ones have to wait until some of these are collected."""
+
+RECENT_MAX: Final = 100_000
+"""Parts of which it is remembered when they were used; others count as not used since the start."""
 
 Part = tuple[int, str]
 """A part's slot and its digest."""
@@ -24,11 +27,22 @@ class Uses:
         self._lock = threading.Lock()
         self._holds: Counter[Part] = Counter()
         self._unused_since_s: dict[Part, float] = {}
+        self._recent: OrderedDict[Part, None] = OrderedDict()
 
     def used(self, part: Part) -> None:
         """Somebody puts or reads the part: it has just been of use."""
         with self._lock:
             self._unused_since_s.pop(part, None)
+            self._recent[part] = None
+            self._recent.move_to_end(part)
+            if len(self._recent) > RECENT_MAX:
+                self._recent.popitem(last=False)
+
+    def oldest_first(self, parts: Iterable[Part]) -> list[Part]:
+        """These parts, those first that were used longest ago; what was not since the start comes before all others."""
+        with self._lock:
+            order = {part: number for number, part in enumerate(self._recent)}
+        return sorted(parts, key=lambda part: (order.get(part, -1), part))
 
     def hold(self, parts: Iterable[Part]) -> None:
         """Somebody is about to name these parts: they stay until as many times let go."""

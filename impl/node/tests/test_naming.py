@@ -51,7 +51,6 @@ class Node:
     parts: PartStore
     others: Others
     replica: Replica
-    evicted: set[int]
 
     async def accept(self, round: int, *refs: PartRef, older: Sequence[PartRef] = ()) -> Reply:
         """Ask to accept a head that names these parts, and others in a version before."""
@@ -74,19 +73,13 @@ class Node:
 
 @asynccontextmanager
 async def node(directory: Path) -> AsyncIterator[Node]:
-    evicted: set[int] = set()
     async with opened(directory) as store:
         parts = PartStore(Layout(directory), RealDisk())
         others = Others(parts)
 
-        def is_evicted(path: str, version: Version) -> bool:
-            return version.id in evicted
-
-        naming = Naming(
-            store, parts, cast(Uploads, others), lambda path: (SLOT, GROUP), RealClock(), HONEST, is_evicted
-        )
+        naming = Naming(store, parts, cast(Uploads, others), lambda path: (SLOT, GROUP), RealClock(), HONEST)
         replica = Replica(store, Remembering(), naming, lambda path: SLOT, HONEST)
-        yield Node(store, parts, others, replica, evicted)
+        yield Node(store, parts, others, replica)
         await replica.close()
         await parts.close()
 
@@ -108,13 +101,10 @@ def test_a_head_whose_parts_nobody_has_is_refused_and_what_was_there_stays(tmp_p
     asyncio.run(run())
 
 
-def test_parts_of_older_versions_are_needed_too_but_not_those_that_are_in_the_archive_only(tmp_path: Path) -> None:
+def test_parts_of_older_versions_are_needed_too(tmp_path: Path) -> None:
     async def run() -> None:
         async with node(tmp_path) as one:
             assert isinstance(await one.accept(2, TWO, older=[ONE]), State)
-            assert await one.here() == {ONE.digest, TWO.digest}
-            one.evicted.add(3)
-            assert isinstance(await one.accept(3, THREE, older=[ONE]), State)
             assert await one.here() == {ONE.digest, TWO.digest}
 
     asyncio.run(run())
