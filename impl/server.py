@@ -10,8 +10,9 @@ import gc
 import os
 import signal
 import sys
+import threading
 from collections.abc import Coroutine, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import structlog
@@ -216,5 +217,14 @@ def _wanted(settings: Settings) -> Wanted:
     )
 
 
+def leave(code: int) -> NoReturn:
+    """End this process with the exit code, without waiting for threads that wait for an archive which is silent."""
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

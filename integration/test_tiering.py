@@ -301,3 +301,17 @@ def test_only_what_the_archive_has_leaves_the_disk_and_is_read_all_the_same(moto
         until(lambda: all(on_disk(node) <= 1_000_000 for node in nodes.names), "nothing is evicted")
         for path, body in bodies.items():
             assert nodes.ask("n2", "GET", blob(path)).body == body
+
+
+def test_a_node_ends_in_time_though_its_archive_is_silent(moto: Moto, tmp_path: Path) -> None:
+    nodes = tiered(moto, tmp_path, 1, mode="write_back")
+    with running(nodes):
+        moto.hold_s = 30.0
+        try:
+            assert nodes.ask("n1", "PUT", blob("held"), b"held").status == 201
+            until(lambda: moto.seen != [], "nothing is shipped")
+            began_s = time.monotonic()
+            assert nodes.stop("n1") == 0
+            assert time.monotonic() - began_s < 12
+        finally:
+            moto.reset()

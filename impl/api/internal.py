@@ -186,7 +186,9 @@ class InternalApi:
             )
         elsewhere = [path for path in asked.paths if slot_of(path, self._total_slots) != slot]
         if elsewhere:
-            raise InvalidArgument(f"{elsewhere[0]!r} is not in slot {slot}; it is in slot {slot_of(elsewhere[0])}")
+            raise InvalidArgument(
+                f"{elsewhere[0]!r} is not in slot {slot}; it is in slot {slot_of(elsewhere[0], self._total_slots)}"
+            )
         found = await self._healer.repair(asked.source_node_id, slot, asked.paths, asked.dry_run)
         repaired = found.behind if asked.dry_run else found.healed
         skipped = max(0, len(asked.paths) - found.behind)

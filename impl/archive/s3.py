@@ -7,10 +7,10 @@ SHA-256, which S3 checks, and what is read is checked by whoever has all of it (
 import asyncio
 import base64
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import boto3.session
 from botocore.config import Config
@@ -33,6 +33,11 @@ from impl.errors import (
 )
 
 READ_BYTES: Final = 256 * 1024
+CLOSE_S: Final = 3.0
+"""So long the end of a node waits for the archive's answers."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Answer = Mapping[str, Any]
 """What boto3 returns of a request."""
@@ -78,6 +83,13 @@ class S3Bucket:
         self._attempt_s = attempt_s
         self._clock = clock
         self._sending: dict[str, set[Future[Any]]] = {}
+        self._under_way: set[Future[Any]] = set()
+
+    def _begin(self, request: Callable[P, T], *of: P.args, **more: P.kwargs) -> Future[T]:
+        begun = self._threads.submit(request, *of, **more)
+        self._under_way.add(begun)
+        begun.add_done_callback(self._under_way.discard)
+        return begun
 
     async def put_object(self, key: str, body: bytes, sha256: str, label: Label, condition: Condition) -> str:
         given = {**_described(label), **_conditions(condition), "ChecksumSHA256": _base64(sha256)}
@@ -85,7 +97,7 @@ class S3Bucket:
 
     async def get_object(self, key: str, start: int, stop: int, if_match: str | None) -> tuple[Archived, bytes]:
         try:
-            return await asyncio.wrap_future(self._threads.submit(self._get, key, start, stop, if_match))
+            return await asyncio.wrap_future(self._begin(self._get, key, start, stop, if_match))
         except RangeNotSatisfiable:
             if start:
                 raise
@@ -128,7 +140,7 @@ class S3Bucket:
 
     async def upload_part(self, key: str, upload: str, number: int, body: bytes, sha256: str) -> UploadedPart:
         given = {"Key": key, "UploadId": upload, "PartNumber": number, "Body": body, "ChecksumSHA256": _base64(sha256)}
-        sending = self._threads.submit(self._ask, "upload_part", given)
+        sending = self._begin(self._ask, "upload_part", given)
         self._sending.setdefault(upload, set()).add(sending)
         return UploadedPart(number, _etag(await asyncio.wrap_future(sending)), sha256)
 
@@ -150,7 +162,11 @@ class S3Bucket:
             await self._call("abort_multipart_upload", {"Key": key, "UploadId": upload})
 
     async def close(self) -> None:
-        await asyncio.to_thread(self._threads.shutdown)
+        """Wait for what is under way, but not for an archive that is silent: its answers are lost then."""
+        under_way = [asyncio.wrap_future(request) for request in tuple(self._under_way)]
+        if under_way:
+            await asyncio.wait(under_way, timeout=CLOSE_S)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _check_bucket(self) -> None:
         try:
@@ -162,7 +178,7 @@ class S3Bucket:
         self, operation: str, given: Mapping[str, Any], missing: type[AmberioError] = NotInArchive
     ) -> Answer:
         try:
-            return await asyncio.wrap_future(self._threads.submit(self._ask, operation, given))
+            return await asyncio.wrap_future(self._begin(self._ask, operation, given))
         except NotInArchive as error:
             raise missing(str(error)) from error
 

@@ -267,7 +267,7 @@ class Node:
             await self._tiering.before_change(path, change)
         chosen = await self._coordinator.run(path, change)
         if self._tiering is not None:
-            await self._tiering.through(path, chosen)
+            await self._tiering.through(path, change, chosen)
         applied, head = chosen.result.applied, present(chosen.result.head)
         told = head if self._rules.replay_tells_newest else applied or head
         etag_of = chosen.found if self._rules.etag_of_previous else told

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 import msgspec
+import structlog
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from impl.archive.face import Archive
 from impl.archive.settings import ArchiveSettings, Mode
-from impl.errors import ArchiveError, NeverWritten, OutcomeUnknown
+from impl.errors import AmberioError, NeverWritten, OutcomeUnknown
 from impl.model import SYSTEM_START, Head
 from impl.node.archivist import Archivist
 from impl.node.coordinator import Chosen
@@ -30,6 +31,12 @@ from impl.storage.parts import PartStore
 
 THROUGH_S: Final = 30.0
 """So long a client waits for the archive."""
+
+
+CLOSE_S: Final = 5.0
+"""So long the end of a node waits for it."""
+
+log = structlog.get_logger(__name__)
 
 
 class Lag(msgspec.Struct, frozen=True):
@@ -111,7 +118,11 @@ class Tiering(Collector):
             task.cancel()
         await asyncio.gather(*self._waiting, return_exceptions=True)
         await self._fetcher.close()
-        await self._archive.close()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._archive.close()
+        except TimeoutError:
+            log.warning("the archive does not answer; what was under way there is given up", waited_s=CLOSE_S)
 
     def check_room(self, path: str) -> None:
         """Raises Overloaded if a write of this path must wait until the archive has caught up."""
@@ -139,12 +150,16 @@ class Tiering(Collector):
         if not self.importer.progress.is_done and not path.startswith(SYSTEM_START):
             await self.importer.look_for(path, await self._reader.head(path))
 
-    async def through(self, path: str, chosen: Chosen) -> None:
+    async def through(self, path: str, change: Change, chosen: Chosen) -> None:
         """If the path's mode is write-through, return when the archive has what was written, or something newer.
 
         Raises OutcomeUnknown if it does not in time: then the write is chosen, and shipped later.
         """
-        if self._settings.mode_of(path) != "write_through" or chosen.outcome not in ("applied", "replayed"):
+        if self._settings.mode_of(path) != "write_through" or chosen.result.head is None:
+            return
+        # a delete may find what an earlier one, whose outcome is unknown, has deleted already
+        is_again = chosen.outcome == "unchanged" and change.operation in ("delete", "mark")
+        if chosen.outcome not in ("applied", "replayed") and not is_again:
             return
         known = Known(chosen.result.head, chosen.ballot, chosen.event)
         shipping = asyncio.get_running_loop().create_task(self._shipper.through(path, known))
@@ -154,7 +169,7 @@ class Tiering(Collector):
             # a client that goes away, or is told to wait no longer, does not take the shipment with it
             async with asyncio.timeout(THROUGH_S):
                 await asyncio.shield(shipping)
-        except (ArchiveError, TimeoutError) as error:
+        except (AmberioError, TimeoutError) as error:  # of whatever kind: the write is chosen
             reason = str(error) or f"it did not answer within {THROUGH_S:g} s"
             raise OutcomeUnknown(
                 f"{path!r} is written, but not yet in the archive: {reason}; it is shipped as soon as that can be: "

@@ -10,8 +10,6 @@ from typing import Final
 from tracegen.archive.shape import NO_ARCHIVE, ArchiveShape, ModeRule
 from tracegen.scenario import ARCHIVE_NEMESES, ClusterShape, FaultSpec
 
-ARCHIVE_IS_DRAWN: Final = False
-"""Off until a write-through that is chosen, and then meets a full disk, is called unknown: too many seeds find it."""
 SHARE: Final = 0.35
 """How many of the seeds have an archive behind their cluster."""
 FAULTS: Final = {0: 15, 1: 35, 2: 30, 3: 20}
@@ -25,7 +23,7 @@ def draw_archive(
     chance: random.Random, shape: ClusterShape, key_prefix: str, duration_s: float
 ) -> tuple[ArchiveShape, list[FaultSpec]]:
     """An archive with its faults, each of another kind: they may come together."""
-    if not ARCHIVE_IS_DRAWN or chance.random() >= SHARE:
+    if chance.random() >= SHARE:
         return NO_ARCHIVE, []
     rules = [ModeRule(f"{key_prefix}k000", chance.choice(("none", *MODES)))] if chance.random() < 0.3 else []
     archive = ArchiveShape(

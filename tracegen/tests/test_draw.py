@@ -14,7 +14,6 @@ from tracegen.scenario import ARCHIVE_NEMESES, NEMESES, FaultSpec
 from tracegen.schedule import plan
 from tracegen.swarm import draw_archive
 from tracegen.swarm.draw import OF_LINKS, OF_NODES, QUIET_S, draw, may_both_be
-from tracegen.swarm.draw_archive import ARCHIVE_IS_DRAWN
 from tracegen.writing import to_toml
 
 SEEDS = st.integers(0, 2**32)
@@ -74,14 +73,14 @@ def test_bits_rot_only_where_there_are_two_copies_of_a_part() -> None:
 
 @given(SEEDS)
 def test_an_archive_changes_nothing_else_and_its_faults_are_ones_that_a_file_could_hold(seed: int) -> None:
-    was = draw_archive.ARCHIVE_IS_DRAWN
+    was = draw_archive.SHARE
     try:
-        draw_archive.ARCHIVE_IS_DRAWN = False  # type: ignore[misc]  # it is a constant, which changes once
+        draw_archive.SHARE = 0.0  # type: ignore[misc]  # a constant, of all but this test
         without = draw(seed)
-        draw_archive.ARCHIVE_IS_DRAWN = True  # type: ignore[misc]
+        draw_archive.SHARE = 1.0  # type: ignore[misc]
         drawn = draw(seed)
     finally:
-        draw_archive.ARCHIVE_IS_DRAWN = was  # type: ignore[misc]
+        draw_archive.SHARE = was  # type: ignore[misc]
     read = scenarios.parse(tomllib.loads(to_toml(drawn)), Path("drawn.toml"))
     assert dataclasses.replace(read, path=drawn.path) == drawn
     others = tuple(fault for fault in drawn.faults if fault.nemesis not in ARCHIVE_NEMESES)
@@ -92,8 +91,7 @@ def test_an_archive_changes_nothing_else_and_its_faults_are_ones_that_a_file_cou
 
 def test_a_thousand_seeds_draw_everything_there_is() -> None:
     drawn = [draw(seed) for seed in MANY]
-    of_archive = set(ARCHIVE_NEMESES) if ARCHIVE_IS_DRAWN else set[str]()
-    assert {fault.nemesis for one in drawn for fault in one.faults} == {*OF_NODES, *OF_LINKS, *of_archive}
+    assert {fault.nemesis for one in drawn for fault in one.faults} == {*OF_NODES, *OF_LINKS, *ARCHIVE_NEMESES}
     assert set(NEMESES) == {*OF_NODES, *OF_LINKS, *ARCHIVE_NEMESES}
     assert {kind for one in drawn for kind in one.workload.mix} == set(KINDS)
     assert {one.cluster.nodes for one in drawn} == {1, 2, 3, 4, 5, 6, 7}
