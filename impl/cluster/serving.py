@@ -135,7 +135,7 @@ class PeerServer:
         elif kind is Kind.SCAN:
             self._begin(link, request_id, self._scan(link, request_id, wire.decode_scan(payload)))
         elif kind is Kind.DIGESTS:
-            link.send(Kind.DIGESTED, request_id, wire.encode(wire.Digests(dict(self._registers.digests()))))
+            self._begin(link, request_id, self._digests(link, request_id))
         elif kind is Kind.ACCEPTED:
             self._begin(link, request_id, self._accepted(link, request_id, wire.decode_accepted(payload)))
         elif kind is Kind.TOLD:
@@ -162,6 +162,9 @@ class PeerServer:
     async def _scan(self, link: Link, request_id: int, scan: wire.Scan) -> None:
         rows = await self._registers.scan(scan.prefix, scan.after, scan.limit, scan.with_older)
         link.send(Kind.ROWS, request_id, wire.encode(rows))
+
+    async def _digests(self, link: Link, request_id: int) -> None:
+        link.send(Kind.DIGESTED, request_id, wire.encode(wire.Digests(dict(self._registers.digests()))))
 
     async def _accepted(self, link: Link, request_id: int, asked: wire.Accepted) -> None:
         page = await self._registers.accepted_page(asked.slots, asked.after, asked.limit)

@@ -248,10 +248,11 @@ def scan(
     return Rows(found, has_more=len(found) >= limit)
 
 
-def accepted(connection: apsw.Connection) -> Iterator[tuple[str, int, Ballot]]:
-    """Of each register: its path, its slot, and the ballot that is accepted there."""
-    for path, slot, number, node in connection.execute(_ACCEPTED):
-        yield path, slot, Ballot(number, node)
+def accepted(connection: apsw.Connection) -> Iterator[tuple[int, str]]:
+    """Of each register in which something is accepted: its slot, and the ballot's round and node and the path."""
+    return connection.execute(
+        "SELECT slot, accepted_round || ' ' || accepted_node || ' ' || path FROM registers WHERE accepted_node <> ''"
+    )
 
 
 def accepted_page(connection: apsw.Connection, slots: Collection[int], after: str | None, limit: int) -> AcceptedPage:

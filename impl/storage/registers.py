@@ -11,7 +11,10 @@ Rows are `impl/storage/database.py`; rules are `impl/protocol/acceptor.py`.
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -27,7 +30,7 @@ from impl.protocol.rules import HONEST, Rules
 from impl.storage import database
 from impl.storage.backlog import Backlog
 from impl.storage.cache import Cache
-from impl.storage.digests import SlotDigests
+from impl.storage.digests import SlotDigests, counted
 from impl.storage.membership import Claim, Disk, read_claim, write_claim
 from impl.storage.metrics import StoreMetrics
 from impl.storage.slotlets import Slotlet, path_hash, slotlets_of
@@ -110,6 +113,9 @@ class RegisterStore:
         self.failed = asyncio.Event()
         self.when_failed: Callable[[], None] = self.failed.set
         self.digests = SlotDigests()
+        self._counter = ThreadPoolExecutor(1, "registers-counter")
+        self._counting: asyncio.Future[dict[int, int]] | None = None
+        self._is_closing = threading.Event()
         self.backlog = Backlog(is_tiered)
         self._is_tiered = is_tiered
         self.scan_bytes_max = database.SCAN_BYTES_MAX
@@ -200,7 +206,10 @@ class RegisterStore:
         self._tracer = tracer
         self._loop = loop
         try:
-            self.digests.load(database.accepted(self._connection))
+            if self._vfs is not None:
+                self.digests.load(counted(database.accepted(self._connection)))
+            else:
+                self._count(database.open_database(self._file, read_only=True))
             self.backlog.load(*database.unshipped_total(self._connection))
             self._floors = dict(database.floors(self._connection))
         except apsw.Error as error:
@@ -208,13 +217,41 @@ class RegisterStore:
         self._writer = Writer(self._connection, self._rules, self._log_pages_max, self._is_tiered)
         self._reader = Reader(self._file, None if self._vfs is None else self._connection)
 
+    def _count(self, connection: apsw.Connection) -> None:
+        """Count what is accepted as of now, beside the serving: a million registers take seconds."""
+        accepted = iter(database.accepted(connection))
+        first = next(accepted, None)  # from here on the connection sees the database as it is before any commit of ours
+        found = accepted if first is None else chain((first,), accepted)
+
+        def count() -> dict[int, int]:
+            try:
+                return counted(found, self._is_closing.is_set)
+            finally:
+                connection.close()
+
+        self._counting = self._loop.run_in_executor(self._counter, count)
+        self._counting.add_done_callback(self._counted)
+
+    def _counted(self, counting: asyncio.Future[dict[int, int]]) -> None:
+        if self._is_closing.is_set() or counting.cancelled():
+            return
+        error = counting.exception()
+        if error is None:
+            self.digests.load(counting.result())
+        else:
+            self._stop_if_unknowable(_as_error(error))
+
     def prune_events(self, number: int, disk: int = 1) -> None:
         """The trace has every event of this disk up to this number: the next commit forgets them."""
         self._prune = number
 
     async def close(self) -> None:
         """Finish what is queued, then close the database."""
+        self._is_closing.set()
         await self._idle.wait()
+        if self._counting is not None:
+            await asyncio.wait((self._counting,))
+        self._counter.shutdown(wait=False)
         await self._writer.close(self._loop)
         await self._reader.close(self._loop)
         if self._broken is None:
