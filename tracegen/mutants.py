@@ -30,6 +30,9 @@ MUTANTS: Final = (
     "collect-tombstone-early",
     "floor-not-kept",
     "heal-by-wall-clock",
+    "ack-write-through-early",
+    "evict-before-confirm",
+    "ship-old-over-new",
 )
 SEEDS_TRIED: Final = 3
 """A broken rule may not matter in one run: chance has a say in which messages meet. So many seeds are tried at most."""
