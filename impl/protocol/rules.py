@@ -34,7 +34,6 @@ _WORKERS: Final = "impl/storage/workers.py"
 _PARTS: Final = "impl/storage/parts.py"
 _TIERING: Final = "impl/protocol/tiering.py"
 _SHIPPER: Final = "impl/node/shipper.py"
-_EVICTOR: Final = "impl/node/evictor.py"
 _NATIVE: Final = "impl/api/native.py"
 _S3: Final = "impl/api/s3/objects.py"
 
@@ -95,8 +94,8 @@ class Rules(msgspec.Struct, frozen=True):
     # the archive
     ship_old_over_new: Annotated[bool, Mutant(_TIERING, "nothing older takes the place of what is archived")] = False
     confirm_before_shipped: Annotated[bool, Mutant(_SHIPPER, "what is on record as archived is")] = False
-    evict_before_confirm: Annotated[bool, Mutant(_EVICTOR, "only what the archive has goes from the disk")] = False
-    evict_unsettled: Annotated[bool, Mutant(_EVICTOR, "nothing goes while something older is under way")] = False
+    evict_before_confirm: Annotated[bool, Mutant(_TIERING, "only what the archive has goes from the disk")] = False
+    evict_unsettled: Annotated[bool, Mutant(_TIERING, "nothing goes while something older is under way")] = False
     ack_write_through_early: Annotated[bool, Mutant(_SHIPPER, "write-through is answered when it is archived")] = False
     # bodies, lists, answers
     head_before_parts: Annotated[bool, Mutant(_UPLOADS, "a head names only parts that are stored")] = False
