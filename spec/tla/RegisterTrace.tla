@@ -145,7 +145,7 @@ ReplayCollect(e) ==
 
 (* What was forgotten of this very path is not known any more, so the event cannot tell what it found. *)
 ReplayFloor(e) ==
-    Floor(Floor_node(e), Floor_ballot(e), Floor_generation(e))
+    /\ Floor(Floor_node(e), Floor_ballot(e), Floor_generation(e))
 
 ReplayRefuse(e) ==
     /\ Refuse_was_promised(e) = promised[Refuse_node(e)]

@@ -11,7 +11,7 @@ VARIABLE step      \* what led here: <<action, parameters...>>
 
 WalkInit == MCInit /\ step = <<"Init">>
 
-Told(change) ==
+Asked(change) ==
     <<change.operation, change.condition, change.wantedEtag, change.wantedGeneration, change.write, change.etag,
       change.versioned, change.version>>
 
@@ -34,10 +34,10 @@ Highest == CHOOSE b \in { used[c] : c \in Coordinators } : \A c \in Coordinators
 WalkNext ==
     \/ Say /\ \E c \in Coordinators : MCPrepare(c, After(c, Highest)) /\ step' = <<"Prepare", c, After(c, Highest)>>
     \/ Say /\ \E c \in Coordinators, change \in Changes :
-           MCClaim(c, change, After(c, Highest)) /\ step' = <<"Claim", c, After(c, Highest), Told(change)>>
+           MCClaim(c, change, After(c, Highest)) /\ step' = <<"Claim", c, After(c, Highest), Asked(change)>>
     \/ Say /\ \E c \in Coordinators, change \in Changes, counted \in Enough(ReadQuorum) :
            /\ MCPropose(c, counted, change, After(c, used[c]))
-           /\ step' = <<"Propose", c, used[c], After(c, used[c]), counted, Told(change)>>
+           /\ step' = <<"Propose", c, used[c], After(c, used[c]), counted, Asked(change)>>
     \/ Say /\ \E c \in Coordinators, b \in DOMAIN proposed, counted \in Enough(WriteQuorum) :
            MCAcknowledge(c, b, counted) /\ step' = <<"Acknowledge", c, b, counted>>
     \/ Say /\ \E r \in Replicas, b \in Newest : MCPromise(r, b) /\ step' = <<"Promise", r, b>>
