@@ -336,15 +336,16 @@ def first_false(replay: Replay, explanations: Sequence[Explanation]) -> list[Eva
     texts = {each.kind: each.until_false() for each in explanations if each.conditions}
     if not texts:
         return [Evaluated()] * len(explanations)
-    kinds = "\n".join(f"Told_{kind} ==\n      {text}" for kind, text in texts.items())
-    cases = "\n      [] ".join(f"Kind({EVENT}) = K_{kind} -> Told_{kind}" for kind in texts)
+    # names that no module of a spec has
+    kinds = "\n".join(f"Explained__{kind} ==\n      {text}" for kind, text in texts.items())
+    cases = "\n      [] ".join(f"Kind({EVENT}) = K_{kind} -> Explained__{kind}" for kind in texts)
     definitions = (
         f"{EVENT} == Traces[trace][cursor]\n{kinds}\n"
-        f"Told == CASE {cases}\n      [] OTHER -> TRUE\n"
-        "ToldOnce == cursor = Len(Traces[trace]) => Told"
+        f"Explained__ == CASE {cases}\n      [] OTHER -> TRUE\n"
+        "ExplainedOnce__ == cursor = Len(Traces[trace]) => Explained__"
     )
     outcome, _ = replay.run_beside(
-        [each.packed for each in explanations], FIRST_FALSE, definitions, "CONSTRAINT ToldOnce"
+        [each.packed for each in explanations], FIRST_FALSE, definitions, "CONSTRAINT ExplainedOnce__"
     )
     values: dict[int, dict[str, str]] = {}
     for line in outcome.printed:

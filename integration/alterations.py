@@ -101,6 +101,13 @@ def is_read(site: Site) -> bool:
     return bool(site.said["operation"] == "read")
 
 
+def after_collect(site: Site) -> bool:
+    """Has the node forgotten this very path before?"""
+    entries = site.behaviour.entries
+    before = entries[: entries.index(site.entry)]
+    return any(entry.kind == "Collect" and entry.node == site.entry.node for entry in before)
+
+
 def has_effect(*kinds: str) -> Where:
     return lambda site: any(effect.kind in kinds for effect in site.effects)
 
@@ -333,6 +340,12 @@ ALTERATIONS: Final[list[Alteration]] = [
     *found("Collect"),
     *carried("Collect", "read"),
     *counted("Collect"),
+    Alteration("Floor", "ballot", "below a promise", lambda site: [0, site.entry.node], false="b >= promised[r]").where(
+        after_collect
+    ),
+    Alteration(
+        "Floor", "generation", "fewer than there were", lambda site: 0, false="generation >= head[r].generation"
+    ).where(after_collect),
     *found("Refuse"),
     *carried("Refuse", "ballot"),
     Alteration(

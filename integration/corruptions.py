@@ -26,7 +26,8 @@ TAIL: Final = 5  # events that are left after the last one that may contradict
 ACCEPTOR: Final = frozenset(("Restart", "Promise", "Claim", "Accept", "Adopt", "Collect", "Refuse", "Report"))
 RECORD: Final = frozenset(("Restart", "Confirm", "Settle", "Doubt", "Evict"))  # they say what is on record as archived
 HARMLESS_WITHOUT: Final = frozenset(("Refuse", "Acknowledge", "Read", "Evict", "Answer"))  # nothing follows from them
-HARMLESS_TWICE: Final = frozenset(("Refuse", "Report", "Look", "Evict", "Answer"))  # a question may be answered twice
+# a question may be answered twice, and a floor be told of twice
+HARMLESS_TWICE: Final = frozenset(("Refuse", "Report", "Look", "Evict", "Answer", "Floor"))
 ANY: Final = "any"  # the replay, or a rule: whichever comes first
 ELSEWHERE: Final = " elsewhere"
 
@@ -102,7 +103,10 @@ def dropped(source: Behaviour, number: int) -> Corruption | None:
     entry = behaviour.entries[number]
     at = behaviour.effects(entry)
     following = next_of_acceptor(behaviour, entry)
-    if changes_acceptor(entry) and following is not None:
+    floor = next_floor(behaviour, entry)
+    if entry.kind == "Collect" and floor is not None:
+        at.append(floor)
+    elif (changes_acceptor(entry) or raises(behaviour, entry)) and following is not None:
         at.append(following)
     on_record = next_of_record(behaviour, entry)
     if entry.kind in RECORD - HARMLESS_WITHOUT and on_record is not None:
@@ -126,7 +130,7 @@ def doubled(source: Behaviour, number: int) -> Corruption | None:
     entry = behaviour.entries[number]
     twin = _twin(entry)
     behaviour.entries.insert(number + 1, twin)
-    rules = {"Read": "causes", "Restart": "begins"}
+    rules = {"Read": "causes", "Restart": "begins", "Collect": "causes"}
     return Corruption(entry.kind, "doubled", "", behaviour, [twin], rule=rules.get(entry.kind, ""))
 
 
@@ -200,7 +204,8 @@ def moved(source: Behaviour, number: int) -> Corruption | None:
         begins = entry.kind == "Report" and entry.incarnation > 1
         return Corruption(entry.kind, "path", "another path", behaviour, [entry], "begins" if begins else "")
     at = behaviour.effects(entry)
-    following = next_of_acceptor(behaviour, entry) if entry.kind == "Claim" else None
+    tells = entry.kind == "Claim" or raises(behaviour, entry)
+    following = next_of_acceptor(behaviour, entry) if tells else None
     if following is not None:
         at.append(following)
     return Corruption(entry.kind, "path", "another path", behaviour, at, ANY) if at else None
@@ -219,6 +224,24 @@ def changes_acceptor(entry: Entry) -> bool:
 
 def next_of_acceptor(behaviour: Behaviour, entry: Entry) -> Entry | None:
     return next((other for other in behaviour.later(entry) if other.kind in ACCEPTOR), None)
+
+
+def raises(behaviour: Behaviour, entry: Entry) -> bool:
+    """Is it a floor that the acceptor's next event finds, and that no event before it can have left?"""
+    if entry.kind != "Floor" or next_floor(behaviour, entry) is not None:
+        return False
+    ballot, following = entry.fields["ballot"], next_of_acceptor(behaviour, entry)
+    before = behaviour.entries[: behaviour.entries.index(entry)]
+    known = [
+        each.fields.get(name) for each in before if each.node == entry.node for name in ("ballot", "next", "promised")
+    ]
+    return following is not None and following.fields.get("was_promised") == ballot and ballot not in known
+
+
+def next_floor(behaviour: Behaviour, entry: Entry) -> Entry | None:
+    """The floor that the node tells of before its acceptor's next event, if it does."""
+    found = next((other for other in behaviour.later(entry) if other.kind in ACCEPTOR or other.kind == "Floor"), None)
+    return found if found is not None and found.kind == "Floor" else None
 
 
 def next_of_record(behaviour: Behaviour, entry: Entry) -> Entry | None:

@@ -110,7 +110,7 @@ def test_every_corruption_is_refused_at_the_event_that_contradicts_it(judged: Ju
         if judged.first_at(corruption) not in [refusal.event for refusal in refused]:
             where = ", ".join(f"{refusal.action} {refusal.event}" for refusal in refused) or "nowhere"
             wrong.append(f"{corruption.name}: must be refused at {judged.first_at(corruption)}, was refused {where}")
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_every_corruption_breaks_the_rule_that_it_must_break(judged: Judged) -> None:
@@ -119,7 +119,7 @@ def test_every_corruption_breaks_the_rule_that_it_must_break(judged: Judged) -> 
         for corruption, refusal in judged.refusals()
         if corruption.rule not in (ANY, refusal.rule)
     ]
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_every_refusal_by_the_replay_names_the_false_condition_with_both_sides(judged: Judged) -> None:
@@ -140,7 +140,7 @@ def test_every_refusal_by_the_replay_names_the_false_condition_with_both_sides(j
             elif corruption.left is not None and (corruption.left, corruption.right) not in sides:
                 wrong.append(f"{corruption.name}: the sides must be {corruption.left}, {corruption.right}; are {sides}")
             told[corruption.kind] += 1
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
     assert told.keys() == MANIFEST.kinds.keys() - ALL_CARRIED
 
 
@@ -151,7 +151,7 @@ def test_every_refusal_by_a_rule_on_messages_says_what_was_sent_and_what_arrived
             told[refusal.rule] += 1
             if words not in refusal.text:
                 wrong.append(f"{corruption.name}: does not say {words!r}: {refusal.text.splitlines()[0]}")
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
     assert told["causes"] and told["carries"]
 
 
@@ -164,7 +164,7 @@ def test_every_refusal_names_the_causes_of_the_refused_event(judged: Judged) -> 
         named += bool(causes)
         if not causes <= set(refusal.causes):
             wrong.append(f"{corruption.name}: {causes - set(refusal.causes)} led to {refusal.event}")
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
     assert named >= CORRUPTIONS_MIN // 2
 
 

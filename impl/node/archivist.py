@@ -2,7 +2,7 @@
 
 The registers themselves are the queue, so it is as durable as they are, and every replica of a slot has it. The first
 live node of the slot's replica set ships; if two think that they are, both are right to (`shipper.py`). The others wait
-to be told, and look for themselves at what they were not told about. Spec: Settle, Doubt.
+to be told, then look for themselves at what they were not told about, and then ship it themselves. Spec: Settle, Doubt.
 """
 
 import asyncio
@@ -65,6 +65,7 @@ class Archivist:
         self._shipping: dict[str, asyncio.Task[None]] = {}
         self._again_s: dict[str, float] = {}
         self._waits_since_s: dict[str, float] = {}
+        self._left: set[str] = set()
         self._confirmed_since: dict[str, tuple[int, float]] = {}
         self._pause_s = 0.0
         self._paused_until_s = 0.0
@@ -151,9 +152,10 @@ class Archivist:
                 break
             after = page[-1].since_ms, page[-1].path
         self._oldest_ms = oldest_ms
-        for gone in (self._waits_since_s.keys() | self._again_s.keys()) - waiting:
+        for gone in (self._waits_since_s.keys() | self._again_s.keys() | self._left) - waiting:
             self._waits_since_s.pop(gone, None)
             self._again_s.pop(gone, None)
+            self._left.discard(gone)
 
     def _is_ours(self, row: Unshipped) -> bool:
         return self._liveness.first_live(self._locate(row.path)[1].nodes) == self._node_id
@@ -184,7 +186,8 @@ class Archivist:
 
     async def _ship(self, path: str, is_ours: bool) -> None:
         try:
-            await self._shipper.ship(path, may_send=is_ours)
+            # whose it is to ship may not even have it, as it was away when it was written
+            shipped = await self._shipper.ship(path, may_send=is_ours or path in self._left)
         except (ArchiveUnavailable, ArchiveThrottled, NoQuorum) as error:
             self.failures += 1
             self._pause(error)
@@ -198,6 +201,8 @@ class Archivist:
             self._waits_since_s.pop(path, None)
             if not is_ours:
                 self._waits_since_s[path] = self._clock.monotonic_s()
+            if shipped is None and len(self._left) < WAITS_MAX:
+                self._left.add(path)
 
     def _pause(self, error: AmberioError) -> None:
         """The archive is in trouble: leave it alone for a while, longer each time."""

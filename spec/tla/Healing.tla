@@ -21,6 +21,10 @@ EXTENDS Register
 (* Nothing is there, and this many generations were. *)
 Vacant(generation) == [NoHead EXCEPT !.generation = generation]
 
+(* The replica told the read that it holds what was accepted at b, or nothing, and that it accepts nothing older. *)
+HoldsNothingElse(s, q, b) ==
+    \E told \in reads[q][s] : told.accepted = b \/ (told.accepted = None /\ told.promised >= b)
+
 (* Forget a head without versions, when the replicas have told a read, each of them, that they hold the very same, or  *)
 (* that they hold nothing and promised to accept nothing older.  All of them, as one that did not tell may hold what    *)
 (* was deleted; and the same ballot, as two heads may share a generation.  What they told may be long past: what they   *)
@@ -33,7 +37,7 @@ Collect(r, q, b, counted) ==
     /\ counted = group.replicas
     /\ q \in DOMAIN reads
     /\ counted \subseteq DOMAIN reads[q]
-    /\ \A s \in counted : \E told \in reads[q][s] : told.accepted = b \/ (told.accepted = None /\ told.promised >= b)
+    /\ \A s \in counted : HoldsNothingElse(s, q, b)
     /\ accepted' = [accepted EXCEPT ![r] = None]
     /\ head' = [head EXCEPT ![r] = Vacant(head[r].generation)]
     /\ UNCHANGED <<group, promised, used, proposed, reply, reads>>

@@ -122,17 +122,18 @@ def _steps_back(changes: Sequence[Change]) -> Iterator[str]:
 def told_too_early(operations: Sequence[Operation], past: Past, shape: ArchiveShape) -> list[str]:
     """A line for each write in mode write_through that a client was told of before the archive had it, or lost it.
 
-    A write may be overtaken by a deletion that is under way at the same time: then it need never have been there. And
+    A write may be overtaken by a deletion that is under way at the same time, or, if it is told of again, by one that
+    came after it: then it need never have been there. And
     what a deletion has deleted may be back for a while, as a late write arrived.
     """
-    deleted: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    deleted: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
     made: Counter[tuple[str, int | None]] = Counter()
     for operation in operations:
         if operation.kind in DELETES and operation.outcome != "failed":
             made[operation.path, operation.generation] += 1
             # one without an answer may happen at any time
             over_us = FOREVER_US if operation.return_us is None else operation.return_us
-            deleted[operation.path].append((operation.invoke_us, over_us))
+            deleted[operation.path].append((operation.invoke_us, over_us, operation.generation or 0))
     lines = []
     for operation in operations:
         if operation.outcome != "ok" or operation.return_us is None or operation.generation is None:
@@ -143,7 +144,9 @@ def told_too_early(operations: Sequence[Operation], past: Past, shape: ArchiveSh
         told = f"{operation.client}/{operation.op} was told at {at_us / 1e6:.3f} s that {path} is"
         if operation.kind in ("put", "copy"):
             newest = past.newest(path, at_us)
-            is_overtaken = any(began <= at_us and over >= operation.invoke_us for began, over in deleted[path])
+            is_overtaken = any(
+                began <= at_us and (over >= operation.invoke_us or of > generation) for began, over, of in deleted[path]
+            )
             if newest < generation and not is_overtaken:
                 lines.append(f"{told} at generation {generation}, and the archive had only had {newest}")
         elif operation.kind in DELETES and operation.of_version is None and operation.deleted:

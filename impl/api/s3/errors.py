@@ -395,6 +395,7 @@ NODE_ERRORS: Final[dict[type[AmberioError], Row]] = {
     node.PeerError: Row("ServiceUnavailable", 503),
     # no client tries again by itself on 507, and it should not: only an operator makes room
     node.DiskFull: Row("InsufficientStorage", 507),
+    node.DiskFailed: Row("ServiceUnavailable", 503),
     node.ArchiveUnavailable: Row("ServiceUnavailable", 503),
     node.ArchiveThrottled: Row("SlowDown", 503),
     node.ArchiveChanged: Row("OperationAborted", 409),
