@@ -272,7 +272,7 @@ _FORGERIES: Final[list[tuple[str, str, str, str, Make]]] = [
     (
         "a read of what was not reported",
         "Read",
-        "\\A r \\in counted : b \\in Heard(q, r)",
+        "\\A r \\in counted : b \\in ReportedTo(q, r)",
         "Read",
         of_what_was_not_reported,
     ),

@@ -253,7 +253,7 @@ Refuse(r, step, b) ==
 (* arrives twice is answered twice, perhaps with different words: either may be the answer that the read counts, as   *)
 (* each was true after the read began.                                                                               *)
 Told(r) == [accepted |-> accepted[r], promised |-> IF accepted[r] = None THEN promised[r] ELSE None]
-Heard(q, r) == { told.accepted : told \in reads[q][r] }
+ReportedTo(q, r) == { told.accepted : told \in reads[q][r] }
 ToldBy(r, q) == IF q \in DOMAIN reads /\ r \in DOMAIN reads[q] THEN reads[q][r] ELSE {}
 
 Report(r, q) ==
@@ -273,7 +273,7 @@ Read(q, counted, b) ==
     /\ q \in DOMAIN reads
     /\ counted \subseteq DOMAIN reads[q]
     /\ Cardinality(counted) >= Max(group.writeQuorum, ReadQuorum)
-    /\ \A r \in counted : b \in Heard(q, r)
+    /\ \A r \in counted : b \in ReportedTo(q, r)
     /\ UNCHANGED vars
 
 HeadAt(b) == IF b = None THEN NoHead ELSE proposed[b].head
