@@ -102,11 +102,16 @@ class Fetcher(Collector):
         task = self._fetching.get(key)
         if task is None:
             task = self._fetching[key] = asyncio.get_running_loop().create_task(fetch(*given, **named))
-            task.add_done_callback(lambda _: self._fetching.pop(key))
+            task.add_done_callback(partial(self._fetched, key))
         else:
             self._shared += 1
         # a reader that goes away must not take it from those who wait with it
         return await asyncio.shield(task)
+
+    def _fetched(self, key: tuple[str, str], task: asyncio.Task[bytes]) -> None:
+        del self._fetching[key]
+        if not task.cancelled():
+            task.exception()  # who waited has it; perhaps nobody did to the end
 
     async def _fetch(self, path: str, ref: PartRef, offset: int) -> bytes:
         """The bytes of one part; the object may be a newer one by now, so its digest decides."""

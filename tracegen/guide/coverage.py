@@ -17,12 +17,16 @@ Branch = tuple[str, str]
 
 UNREACHABLE: Final[dict[Branch, str]] = {
     ("Claim", "outcome=replayed"): "a claim finds nothing, so no write of its was recorded",
+    (
+        "Claim",
+        "operation=read",
+    ): "replicas disagree on a path, and the preferred one, which reads, has heard nothing of it",
     ("Claim", "operation=amend"): "what is amended was read first, so somebody wrote it without a claim just before",
 }
 """What the spec allows, and no client of the API can bring about, or only by the rarest chance; with the reason."""
 
 NOT_YET: Final = frozenset(("Look", "Ship", "Shipped", "Confirm", "Settle", "Doubt", "Evict", "Answer"))
-"""The actions of Tiering.tla: specified, and not yet in the server's traces."""
+"""The actions of Tiering.tla: only runs with an archive have them, so none are asked for here."""
 
 
 def branches_of(tuples: Iterable[Reached]) -> frozenset[Branch]:
