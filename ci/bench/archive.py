@@ -106,19 +106,8 @@ async def _until_there(archive: Archive) -> None:
 
 
 async def _write_all(port: int) -> None:
-    async def client(first: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for number in range(first, OBJECTS, AT_ONCE):
-            head = f"PUT /_/api/v1/blobs/back/{number} HTTP/1.1\r\nHost: bench\r\nContent-Length: {BODY_BYTES}\r\n\r\n"
-            writer.write(head.encode() + bytes(BODY_BYTES))
-            answer = await reader.readuntil(b"\r\n\r\n")
-            if not answer.startswith(b"HTTP/1.1 201"):
-                raise SystemExit(f"bench: PUT got {answer.decode()}")
-            length = next(line for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-            await reader.readexactly(int(length.partition(b":")[2]))
-        writer.close()
-
-    await asyncio.gather(*(client(first) for first in range(AT_ONCE)))
+    shares = (range(first, OBJECTS, AT_ONCE) for first in range(AT_ONCE))
+    await asyncio.gather(*(cluster.put_blobs(port, "back", share, BODY_BYTES) for share in shares))
 
 
 def _state(url: str) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Starts what the server benchmark measures: one node, three nodes, or moto; each as processes of its own."""
 
+import asyncio
 import contextlib
 import os
 import re
@@ -10,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,3 +133,18 @@ def free_ports(count: int) -> list[int]:
     finally:
         for opened in sockets:
             opened.close()
+
+
+async def put_blobs(port: int, prefix: str, numbers: Iterable[int], body_bytes: int) -> None:
+    """Write the objects `prefix`/number by the native API on one connection, one after the other."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for number in numbers:
+        target = f"/_/api/v1/blobs/{prefix}/{number}"
+        head = f"PUT {target} HTTP/1.1\r\nHost: bench\r\nContent-Length: {body_bytes}\r\n\r\n"
+        writer.write(head.encode() + bytes(body_bytes))
+        answer = await reader.readuntil(b"\r\n\r\n")
+        if not answer.startswith(b"HTTP/1.1 201"):
+            raise SystemExit(f"bench: PUT got {answer.decode()}")
+        length = next(line for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        await reader.readexactly(int(length.partition(b":")[2]))
+    writer.close()

@@ -65,21 +65,9 @@ def configured(directory: Path, ports: list[int]) -> Path:
 async def write(ports: list[int], prefix: str = "away") -> float:
     """Write all objects; how long it took, in seconds."""
     began_s = time.perf_counter()
-    await asyncio.gather(*(_client(ports[at % len(ports)], at, prefix) for at in range(CONNECTIONS)))
+    shares = ((ports[at % len(ports)], range(at, OBJECTS, CONNECTIONS)) for at in range(CONNECTIONS))
+    await asyncio.gather(*(cluster.put_blobs(port, prefix, share, BODY_BYTES) for port, share in shares))
     return time.perf_counter() - began_s
-
-
-async def _client(port: int, at: int, prefix: str) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for number in range(at, OBJECTS, CONNECTIONS):
-        head = f"PUT /_/api/v1/blobs/{prefix}/{number} HTTP/1.1\r\nHost: bench\r\nContent-Length: {BODY_BYTES}\r\n\r\n"
-        writer.write(head.encode() + bytes(BODY_BYTES))
-        answer = await reader.readuntil(b"\r\n\r\n")
-        if not answer.startswith(b"HTTP/1.1 201"):
-            raise SystemExit(f"bench: PUT got {answer.decode()}")
-        length = next(line for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-        await reader.readexactly(int(length.partition(b":")[2]))
-    writer.close()
 
 
 def _until_healed(url: str) -> float:

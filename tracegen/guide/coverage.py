@@ -25,7 +25,7 @@ UNREACHABLE: Final[dict[Branch, str]] = {
 }
 """What the spec allows, and no client of the API can bring about, or only by the rarest chance; with the reason."""
 
-NOT_YET: Final = frozenset(("Look", "Ship", "Shipped", "Confirm", "Settle", "Doubt", "Evict", "Answer"))
+OF_THE_ARCHIVE: Final = frozenset(("Look", "Ship", "Shipped", "Confirm", "Settle", "Doubt", "Evict", "Answer"))
 """The actions of Tiering.tla: only runs with an archive have them, so none are asked for here."""
 
 
@@ -43,7 +43,9 @@ def never_reached(tuples: Iterable[Reached]) -> list[Branch]:
     """All that the spec has and these tuples have not, but for what is unreachable; by action."""
     reached = branches_of(tuples)
     return [
-        branch for branch in _all() if branch not in reached and branch not in UNREACHABLE and branch[0] not in NOT_YET
+        branch
+        for branch in _all()
+        if branch not in reached and branch not in UNREACHABLE and branch[0] not in OF_THE_ARCHIVE
     ]
 
 
