@@ -38,7 +38,8 @@ from impl.config import NodeSettings, S3Settings, Settings, read_tree, settings_
 from impl.doors import RealClock
 from impl.errors import AmberioError, ConfigError
 from impl.node.importer import no_bucket
-from impl.node.start import Running, start_node
+from impl.node.running import Running
+from impl.node.start import start_node
 from impl.protocol.placement import Site
 from impl.protocol.rules import broken
 from impl.sharing import Shared, share

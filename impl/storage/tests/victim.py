@@ -2,7 +2,7 @@
 
     python -m impl.storage.tests.victim DIRECTORY [COMMITS]
 
-It starts as a node does (impl/node/start.py), trace included, and then writes to a few paths without end; or until it
+It starts as a node does (impl/node/opening.py), trace included, and then writes to a few paths without end; or until it
 has made so many commits, and then it dies at the worst moment: the last one is on disk, and nobody has been told.
 """
 

@@ -25,7 +25,9 @@ from impl.cluster.registry.embedded import Cluster as ClusterTable
 from impl.config import Settings
 from impl.errors import AmberioError
 from impl.model import INLINE_BODY_BYTES_MAX
-from impl.node.start import Doors, Running, start_node
+from impl.node.opening import Doors
+from impl.node.running import Running
+from impl.node.start import start_node
 from impl.protocol.rules import broken
 from tracegen.backend.sim.disks import SimDisks
 from tracegen.backend.sim.loop import OWNER, Owner, SimLoop
