@@ -19,7 +19,7 @@ from impl.protocol.rules import Rules
 from impl.protocol.tiering import on_confirm
 from impl.storage.database import without_body
 from impl.storage.face import Registers
-from impl.storage.registers import Committed
+from impl.storage.steps import Committed
 from impl.trace import Tracer
 
 ACCEPTING_MAX: Final = 1024

@@ -30,7 +30,7 @@ from impl.protocol.messages import Told
 from impl.protocol.rules import HONEST, Rules
 from impl.protocol.tiering import NOTHING, Seen, as_ours, holds, on_confirm, on_doubt, on_settle, way_of
 from impl.storage.face import Registers
-from impl.storage.registers import Committed
+from impl.storage.steps import Committed
 from impl.trace import Tracer
 
 LOOKS_MAX: Final = 8

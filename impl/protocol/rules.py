@@ -30,6 +30,7 @@ _UPLOADS: Final = "impl/node/uploads.py"
 _NAMING: Final = "impl/node/naming.py"
 _COLLECTION: Final = "impl/protocol/collection.py"
 _REGISTERS: Final = "impl/storage/registers.py"
+_COMMITS: Final = "impl/storage/commits.py"
 _WORKERS: Final = "impl/storage/workers.py"
 _PARTS: Final = "impl/storage/parts.py"
 _TIERING: Final = "impl/protocol/tiering.py"
@@ -81,7 +82,7 @@ class Rules(msgspec.Struct, frozen=True):
     rounds_not_reserved: Annotated[bool, Mutant("impl/node/rounds.py", "a ballot is used once, over restarts")] = False
     # storage
     forget_promise_on_restart: Annotated[bool, Mutant(_REGISTERS, "promises outlive the process")] = False
-    ack_before_commit: Annotated[bool, Mutant(_REGISTERS, "a step is durable before it is answered")] = False
+    ack_before_commit: Annotated[bool, Mutant(_COMMITS, "a step is durable before it is answered")] = False
     cache_not_updated: Annotated[bool, Mutant(_REGISTERS, "what was written is what is read")] = False
     oldest_of_group_wins: Annotated[bool, Mutant(_WORKERS, "the last state of a group is the durable one")] = False
     skip_fsync: Annotated[bool, Mutant(_REGISTERS, "a commit outlives a power cut")] = False

@@ -80,11 +80,11 @@ def _unusable(file: Path, error: apsw.Error) -> ConfigError:
     return ConfigError(f"{file}: cannot be used as a database: {error}; restore it or remove the data")
 
 
-def as_error(error: apsw.Error) -> AmberioError:
-    """An error of SQLite in our terms. Only a full disk is certain to have changed nothing."""
+def as_error(error: BaseException) -> AmberioError:
+    """An error of SQLite, or of a thread that uses it, in our terms. Only a full disk surely has changed nothing."""
     if isinstance(error, apsw.FullError):
         return DiskFull(f"the disk is full: {error}; nothing was written here")
-    return InternalError(f"the disk failed: {error}")
+    return InternalError(f"the disk failed: {error if isinstance(error, apsw.Error) else repr(error)}")
 
 
 def row_of(path: str, slot: int, register: Register, is_tiered: bool = False) -> Row:

@@ -29,11 +29,12 @@ from impl.errors import AmberioError, ConfigError
 from impl.model import AcceptedPage, Head, Register, Rows, Unshipped, slot_of
 from impl.protocol.placement import deal
 from impl.storage.database import SCAN_BYTES_MAX
-from impl.storage.face import Decide, Done, Found, Registers
+from impl.storage.face import Registers
 from impl.storage.membership import Configured, Membership, judge
 from impl.storage.metrics import StoreMetrics
-from impl.storage.registers import Committed, RegisterStore
+from impl.storage.registers import RegisterStore
 from impl.storage.slotlets import Slotlet
+from impl.storage.steps import Committed, Decide, Done, Found
 from impl.trace import Tracer
 
 log = structlog.get_logger(__name__)

@@ -6,17 +6,11 @@ from typing import Protocol
 
 from prometheus_client.registry import Collector
 
-from impl.errors import AmberioError
 from impl.model import AcceptedPage, Head, Register, Rows, Unshipped
-from impl.protocol.acceptor import Step
 from impl.storage.backlog import Backlog
-from impl.storage.registers import Committed
 from impl.storage.slotlets import Slotlet
+from impl.storage.steps import Committed, Decide, Done, Found
 from impl.trace import Tracer
-
-Decide = Callable[[Register], Step]
-Found = Callable[[Register | AmberioError], None]
-Done = Callable[[Committed | AmberioError], None]
 
 
 class Digests(Protocol):

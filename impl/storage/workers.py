@@ -1,48 +1,25 @@
-"""One step on its way to the disk, and the two threads that touch the registers' database.
+"""The threads that touch the registers' database.
 
-The threads are executors of one thread each: the writer commits a group at a time, the reader has a connection of its
-own. They know SQL and nothing of the protocol; who may be in a group is decided on the event loop (`registers.py`).
+They are executors of one thread each: the writer commits a group at a time, the reader and the counter have connections
+of their own. They know SQL and nothing of the protocol; who may be in a group is decided on the event loop.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 import apsw
 
-from impl.model import Register
-from impl.protocol.acceptor import Step
 from impl.protocol.rules import HONEST, Rules
 from impl.storage import database
+from impl.storage.digests import counted
+from impl.storage.steps import Job
 
 Answer = TypeVar("Answer")
-
-
-class Done(Protocol):
-    def __call__(self, committed: Any, /) -> object: ...
-
-
-class Job:
-    """A step on its way to the disk. `number` is that of its durable event, 0 if it has none.
-
-    A step that was not taken waits here too, behind the steps it saw: its answer must not tell of a state before that
-    state is durable.
-    """
-
-    __slots__ = ("done", "encoded", "found", "number", "path", "size_bytes", "slot", "step")
-
-    def __init__(self, path: str, slot: int, found: Register, step: Step, done: Done) -> None:
-        self.path = path
-        self.slot = slot
-        self.found = found
-        self.step = step
-        self.done = done
-        self.number = 0
-        self.encoded = b""
-        head = step.register.head
-        self.size_bytes = len(head.body) if head is not None and head.body is not None else 0
 
 
 class Writer:
@@ -151,3 +128,50 @@ class Reader:
         if self._shared is None:
             await loop.run_in_executor(self._thread, self._connection.close)
         self._thread.shutdown()
+
+
+class Counter:
+    """Counts what is accepted beside the serving, once: a million registers take seconds."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "registers-counter")
+        self._is_closing = threading.Event()
+        self._counting: asyncio.Future[dict[int, int]] | None = None
+
+    def start(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        file: Path,
+        done: Callable[[dict[int, int]], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """Count what is accepted as of now; one of the two is told, unless it is closed before."""
+        connection = database.open_database(file, read_only=True)
+        accepted = iter(database.accepted(connection))
+        first = next(accepted, None)  # from here on the connection sees the database as it is before any commit of ours
+        found = accepted if first is None else chain((first,), accepted)
+
+        def count() -> dict[int, int]:
+            try:
+                return counted(found, self._is_closing.is_set)
+            finally:
+                connection.close()
+
+        def ended(counting: asyncio.Future[dict[int, int]]) -> None:
+            if self._is_closing.is_set() or counting.cancelled():
+                return
+            error = counting.exception()
+            if error is None:
+                done(counting.result())
+            else:
+                failed(error)
+
+        self._counting = loop.run_in_executor(self._thread, count)
+        self._counting.add_done_callback(ended)
+
+    async def close(self) -> None:
+        """Give up what is not counted yet."""
+        self._is_closing.set()
+        if self._counting is not None:
+            await asyncio.wait((self._counting,))
+        self._thread.shutdown(wait=False)

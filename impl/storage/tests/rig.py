@@ -14,7 +14,8 @@ from impl.protocol import events
 from impl.protocol.acceptor import on_accept, on_prepare
 from impl.protocol.messages import Accept, Prepare
 from impl.storage.database import open_database
-from impl.storage.registers import Decide, RegisterStore
+from impl.storage.registers import RegisterStore
+from impl.storage.steps import Decide
 from impl.trace import Tracer
 
 CACHE_BYTES = 1 << 20

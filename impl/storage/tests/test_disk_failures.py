@@ -12,7 +12,8 @@ import pytest
 from impl.errors import AmberioError, ConfigError, DiskFailed, DiskFull, InternalError
 from impl.model import VIRGIN, Register
 from impl.storage import database
-from impl.storage.registers import Committed, RegisterStore
+from impl.storage.registers import RegisterStore
+from impl.storage.steps import Committed
 from impl.storage.tests.rig import CACHE_BYTES, Remembering, accepting, disk_stalled, limit_pages, opened
 
 BODY = bytes(20_000)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from impl.errors import AmberioError, Overloaded
 from impl.model import VIRGIN, Register, Rows
-from impl.storage import registers
+from impl.storage import commits
 from impl.storage.database import without_body
-from impl.storage.registers import Committed, RegisterStore
+from impl.storage.registers import RegisterStore
+from impl.storage.steps import Committed
 from impl.storage.tests.rig import WAIT_S, Remembering, accepting, disk_stalled, opened, preparing
 
 PATHS = ("a", "a/b", "a/c", "b", "é", "\U0001f600")
@@ -203,7 +204,7 @@ def test_steps_that_wait_together_are_committed_together_and_published_in_order(
 
 
 def test_beyond_its_bound_the_queue_refuses_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registers, "QUEUE_JOBS_MAX", 3)
+    monkeypatch.setattr(commits, "QUEUE_JOBS_MAX", 3)
 
     async def story() -> None:
         async with opened(tmp_path) as store:

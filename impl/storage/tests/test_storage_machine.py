@@ -40,7 +40,8 @@ from impl.protocol.tests.refuting import assert_refuted, walk
 from impl.storage.database import without_body
 from impl.storage.layout import Layout
 from impl.storage.parts import PartStore
-from impl.storage.registers import Committed, RegisterStore
+from impl.storage.registers import RegisterStore
+from impl.storage.steps import Committed
 from impl.storage.tests.power import PoweredDisk, Trouble
 from impl.storage.tests.rig import CACHE_BYTES, WAIT_S, Remembering, accepting, disk_stalled, limit_pages, preparing
 

@@ -18,9 +18,9 @@ from impl.model import NO_BALLOT, Ballot
 from impl.protocol import events
 from impl.protocol.acceptor import on_accept
 from impl.protocol.messages import Accept
-from impl.storage.registers import Committed, RegisterStore
+from impl.storage.registers import RegisterStore
+from impl.storage.steps import Committed, Job
 from impl.storage.tests.rig import head
-from impl.storage.workers import Job
 from impl.trace import FileTrace, complete
 
 NODE = "n1"

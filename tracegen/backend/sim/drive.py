@@ -21,7 +21,8 @@ from impl.protocol.events import Operation
 from impl.protocol.messages import Accept, Prepare, State
 from impl.protocol.proposer import ReadTally, Tally, may_claim, propose
 from impl.protocol.rules import HONEST, Rules, broken
-from impl.storage.registers import Committed, RegisterStore
+from impl.storage.registers import RegisterStore
+from impl.storage.steps import Committed
 from impl.trace import NoTrace
 from tracegen.backend.sim.loop import SimLoop
 from tracegen.backend.sim.vfs import SimDisk
