@@ -6,6 +6,7 @@ to be told, then look for themselves at what they were not told about, and then 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Final, Protocol
@@ -70,19 +71,13 @@ class Archivist:
         self._pause_s = 0.0
         self._paused_until_s = 0.0
         self._oldest_ms: int | None = None
-        self._tasks: list[asyncio.Task[None]] = []
         self.failures = 0
         self.settled = 0
         self.doubted = 0
 
-    def start(self) -> None:
-        """Begin to ship."""
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._keep_shipping()), loop.create_task(self._keep_settling())]
-
     async def close(self) -> None:
-        """Stop; what is under way is given up, and shipped by whoever comes next."""
-        tasks = [*self._tasks, *self._shipping.values()]
+        """Give up what is under way; it is shipped by whoever comes next."""
+        tasks = tuple(self._shipping.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -113,25 +108,12 @@ class Archivist:
 
     # -- shipping
 
-    async def _keep_shipping(self) -> None:
-        backlog = self._store.backlog
-        while True:
-            backlog.grew.clear()
-            try:
-                await self._look_through()
-            except AmberioError as error:
-                log.warning("the queue of what to ship cannot be read", error=str(error))
-            try:
-                async with asyncio.timeout(POLL_S):
-                    await backlog.grew.wait()
-            except TimeoutError:
-                pass
-            pause_s = self._paused_until_s - self._clock.monotonic_s()
-            if pause_s > 0:
-                await self._clock.sleep(pause_s)
+    async def ship_due(self) -> None:
+        """Begin to ship what is ours to ship, those first that wait longest; until the archive is in trouble.
 
-    async def _look_through(self) -> None:
-        """Begin to ship what is ours to ship, those first that wait longest; until the archive is in trouble."""
+        Raises InternalError if the queue cannot be read.
+        """
+        self._store.backlog.grew.clear()
         after = NOTHING_AFTER
         waiting: set[str] = set()
         oldest_ms: int | None = None
@@ -156,6 +138,15 @@ class Archivist:
             self._waits_since_s.pop(gone, None)
             self._again_s.pop(gone, None)
             self._left.discard(gone)
+
+    async def until_more(self) -> None:
+        """Wait until there may be something to ship, and the archive is not left alone."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL_S):
+                await self._store.backlog.grew.wait()
+        pause_s = self._paused_until_s - self._clock.monotonic_s()
+        if pause_s > 0:
+            await self._clock.sleep(pause_s)
 
     def _is_ours(self, row: Unshipped) -> bool:
         return self._liveness.first_live(self._locate(row.path)[1].nodes) == self._node_id
@@ -216,16 +207,13 @@ class Archivist:
 
     # -- settling
 
-    async def _keep_settling(self) -> None:
-        while True:
-            await self._clock.sleep(min(self._settings.request_life_s / 4, 60.0))
-            try:
-                await self._settle_all()
-            except AmberioError as error:
-                log.warning("not settled", error=str(error))
+    @property
+    def settle_every_s(self) -> float:
+        """How often `settle_due` finds something to do, about."""
+        return min(self._settings.request_life_s / 4, 60.0)
 
-    async def _settle_all(self) -> None:
-        """Look again at what is on record for longer than any request lives."""
+    async def settle_due(self) -> None:
+        """Look again at what is on record for longer than any request lives. Raises AmberioError."""
         after = ""
         seen: set[str] = set()
         while True:

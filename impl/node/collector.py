@@ -81,7 +81,6 @@ class TombstoneCollector:
         clock: Clock,
         timing: Timing,
         grace_s: float,
-        rest_s: float,
         may_forget: MayForget = always,
         rules: Rules = HONEST,
     ) -> None:
@@ -94,34 +93,12 @@ class TombstoneCollector:
         self._clock = clock
         self._timing = timing
         self._grace_s = grace_s
-        self._rest_s = rest_s
         self._may_forget = may_forget
         self._rules = rules
         self._count = 0
         # when each tombstone was first seen, by this process's clock, which never jumps; after a restart, seen anew
         self._seen_s: dict[str, tuple[Ballot, float]] = {}
-        self._task: asyncio.Task[None] | None = None
         self.total = Collected()
-
-    def start(self) -> None:
-        """Begin to collect, now and each time after `rest_s`."""
-        self._task = asyncio.get_running_loop().create_task(self._keep_collecting())
-
-    async def close(self) -> None:
-        """Stop; what is under way is given up, and does no harm half done."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _keep_collecting(self) -> None:
-        while True:
-            try:
-                collected = await self.collect()
-                if collected:
-                    log.info("forgot tombstones", collected=collected)
-            except AmberioError as error:
-                log.warning("no tombstones were looked for", reason=str(error))
-            await self._clock.sleep(self._rest_s)
 
     async def collect(self) -> int:
         """Look at every register once, and forget what may be forgotten; how many went. Raises InternalError."""
@@ -143,6 +120,8 @@ class TombstoneCollector:
             after = rows.registers[-1][0]
             await self._clock.sleep(REST_S)
         self.total.watched = len(self._seen_s)
+        if collected:
+            log.info("forgot tombstones", collected=collected)
         return collected
 
     def _is_due(self, path: str, register: Register, before: dict[str, tuple[Ballot, float]]) -> bool:

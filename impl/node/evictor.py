@@ -7,7 +7,6 @@ the garbage collector (impl/storage/uses.py). A crash at any line leaves a part 
 What bounds it: a look holds the names of FILES_MAX parts, and goes through the registers in pages.
 """
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -17,7 +16,6 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from impl.doors import Clock
-from impl.errors import AmberioError
 from impl.model import SYSTEM_START, Head
 from impl.protocol import events
 from impl.protocol.rules import HONEST, Rules
@@ -47,7 +45,7 @@ class _Candidate(msgspec.Struct):
 
 
 class Evictor(Collector):
-    """Evicts for one node. `above_bytes` is the mark."""
+    """Evicts for one node. `above_bytes` is the mark; none if it is 0."""
 
     def __init__(
         self,
@@ -66,21 +64,10 @@ class Evictor(Collector):
         self._tracer = tracer
         self._clock = clock
         self._rules = rules
-        self._task: asyncio.Task[None] | None = None
+        self._stored_bytes = -1
         self._size_bytes = 0
         self._evicted = 0
         self._evicted_bytes = 0
-
-    def start(self) -> None:
-        """Begin to look, each time after a rest; never if there is no mark."""
-        if self._above_bytes:
-            self._task = asyncio.get_running_loop().create_task(self._keep_looking())
-
-    async def close(self) -> None:
-        """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     def collect(self) -> Iterator[Metric]:
         """The families of this room, as Prometheus wants them."""
@@ -88,17 +75,12 @@ class Evictor(Collector):
         yield CounterMetricFamily("amberio_evicted_parts", "Parts evicted.", self._evicted)
         yield CounterMetricFamily("amberio_evicted_bytes", "Bytes of these.", self._evicted_bytes)
 
-    async def _keep_looking(self) -> None:
-        stored_bytes = -1
-        while True:
-            await self._clock.sleep(EVERY_S)
-            if self._parts.stored_bytes == stored_bytes and self._size_bytes <= self._above_bytes:
-                continue  # nothing was stored since, and it was enough
-            stored_bytes = self._parts.stored_bytes
-            try:
-                await self.look()
-            except AmberioError as error:
-                log.warning("nothing is evicted", reason=str(error))
+    async def look_if_stored(self) -> None:
+        """Look, unless nothing was stored since the last look and there was not too much. Raises InternalError."""
+        if self._parts.stored_bytes == self._stored_bytes and self._size_bytes <= self._above_bytes:
+            return
+        self._stored_bytes = self._parts.stored_bytes
+        await self.look()
 
     async def look(self) -> None:
         """If there is too much, evict what may go of what was used longest ago. Raises InternalError."""

@@ -24,7 +24,6 @@ What makes it safe:
 What bounds it: a look holds FILES_MAX names, goes through the registers in pages, and rests between them.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
@@ -69,7 +68,6 @@ class GarbageCollector(Collector):
         evicts: bool,
         uploads: Uploads,
         clock: Clock,
-        rest_s: float,
         grace_s: float,
         rules: Rules = HONEST,
     ) -> None:
@@ -81,37 +79,17 @@ class GarbageCollector(Collector):
         self._evicts = evicts
         self._uploads = uploads
         self._clock = clock
-        self._rest_s = rest_s
         self._grace_s = grace_s
         self._rules = rules
-        self._task: asyncio.Task[None] | None = None
         self._looks = 0
         self._missing = 0
         self._fetched = 0
-
-    def start(self) -> None:
-        """Begin to look through the parts, each time after a rest."""
-        self._task = asyncio.get_running_loop().create_task(self._keep_looking())
-
-    async def close(self) -> None:
-        """Stop; a look that is given up half done does no harm."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     def collect(self) -> Iterator[Metric]:
         """The families of this room, as Prometheus wants them. What was collected is counted by the store of parts."""
         yield CounterMetricFamily("amberio_gc_looks", "Looks at all parts of this node, finished.", self._looks)
         yield CounterMetricFamily("amberio_gc_missing", "Parts that a head names and that were missing.", self._missing)
         yield CounterMetricFamily("amberio_gc_fetched", "Of these, those had from another replica.", self._fetched)
-
-    async def _keep_looking(self) -> None:
-        while True:
-            await self._clock.sleep(self._rest_s)
-            try:
-                await self.look()
-            except AmberioError as error:
-                log.warning("parts not looked through", reason=str(error))
 
     async def look(self) -> None:
         """Judge every part of this node once. Raises NoQuorum, PeerError, InternalError."""

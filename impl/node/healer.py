@@ -77,7 +77,6 @@ class Healer:
         locate: Locate,
         clock: Clock,
         timing: Timing,
-        rest_s: float,
         rules: Rules = HONEST,
     ) -> None:
         self._node_id = node_id
@@ -91,35 +90,21 @@ class Healer:
         self._locate = locate
         self._clock = clock
         self._timing = timing
-        self._rest_s = rest_s
         self._rules = rules
         self._count = 0
         self._turns = asyncio.Semaphore(HEALS_AT_ONCE_MAX)
-        self._task: asyncio.Task[None] | None = None
         self.total = Healed()
 
-    def start(self) -> None:
-        """Begin to heal, now and each time after `rest_s`."""
-        if self._others:
-            self._task = asyncio.get_running_loop().create_task(self._keep_healing())
-
-    async def close(self) -> None:
-        """Stop; what is under way is given up, and does no harm half done."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _keep_healing(self) -> None:
-        while True:
-            for node in self._others:
-                try:
-                    found = await self.compare(node)
-                except AmberioError as error:
-                    log.debug("not compared", node=node, reason=str(error))
-                    continue
-                if found.behind:
-                    log.info("healed", source=node, behind=found.behind, healed=found.healed, errors=found.errors)
-            await self._clock.sleep(self._rest_s)
+    async def look(self) -> None:
+        """Compare with every other node; one that cannot be asked is asked the next time."""
+        for node in self._others:
+            try:
+                found = await self.compare(node)
+            except AmberioError as error:
+                log.debug("not compared", node=node, reason=str(error))
+                continue
+            if found.behind:
+                log.info("healed", source=node, behind=found.behind, healed=found.healed, errors=found.errors)
 
     async def compare(self, node: str) -> Healed:
         """Adopt what `node` has accepted beyond us, in all slots that both hold. Raises PeerError."""

@@ -20,8 +20,8 @@ from impl.storage.parts import PartStore
 from impl.trace import Tracer
 
 
-class Keeper(Protocol):
-    """Something that goes on in the background."""
+class Closes(Protocol):
+    """Something that goes on in the background, and must end before what it rests on."""
 
     async def close(self) -> None: ...
 
@@ -39,7 +39,7 @@ class Running:
         peers: Peers,
         server: PeerServer,
         healer: Healer,
-        keepers: Sequence[Keeper],
+        keepers: Sequence[Closes],
         liveness: Liveness,
         tiering: Tiering | None,
         locks: ExitStack,

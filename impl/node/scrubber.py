@@ -11,7 +11,6 @@ Where it stands is kept with the registers, a slot at a time, so that a restart 
 waits after each read for as long as that many bytes may take, and after a whole pass for a rest.
 """
 
-import asyncio
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
@@ -73,7 +72,6 @@ class Scrubber(Collector):
         clock: Clock,
         timing: Timing,
         bytes_per_s: int,
-        rest_s: float,
     ) -> None:
         self._node_id = node_id
         self._prefix = f"{node_id}.{incarnation}.s"
@@ -87,20 +85,8 @@ class Scrubber(Collector):
         self._clock = clock
         self._timing = timing
         self._bytes_per_s = bytes_per_s
-        self._rest_s = rest_s
         self._place = 0
-        self._task: asyncio.Task[None] | None = None
         self.total = Scrubbed()
-
-    def start(self) -> None:
-        """Begin where the last process stopped."""
-        self._task = asyncio.get_running_loop().create_task(self._keep_scrubbing())
-
-    async def close(self) -> None:
-        """Stop; what is read right now is read once more later."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     def collect(self) -> Iterator[Metric]:
         """The families of this room, as Prometheus wants them."""
@@ -112,14 +98,6 @@ class Scrubber(Collector):
         yield CounterMetricFamily("amberio_scrub_rotten", "Of both, those that had rotted.", total.rotten)
         yield CounterMetricFamily("amberio_scrub_repaired", "Of these, those had anew.", total.repaired)
         yield GaugeMetricFamily("amberio_scrub_place", "Slots that the pass under way has done.", self._place)
-
-    async def _keep_scrubbing(self) -> None:
-        while True:
-            try:
-                await self.scrub()
-            except AmberioError as error:
-                log.warning("not scrubbed", reason=str(error))
-            await self._clock.sleep(self._rest_s)
 
     async def scrub(self) -> None:
         """Go on with the pass that is under way, to its end. Raises InternalError if the disk fails."""

@@ -23,11 +23,13 @@ from impl.model import ReplicaSet, slot_of
 from impl.node.archivist import Archivist
 from impl.node.collector import CollectorMetrics, TombstoneCollector
 from impl.node.coordinator import Coordinator
+from impl.node.evictor import EVERY_S as EVICT_EVERY_S
 from impl.node.evictor import Evictor
 from impl.node.fetcher import Fetcher
 from impl.node.gc import GarbageCollector
 from impl.node.healer import Healer, HealingMetrics
 from impl.node.importer import Importer
+from impl.node.keeper import Keeper, KeeperMetrics, every
 from impl.node.limits import Timing
 from impl.node.lister import Lister
 from impl.node.local import Local
@@ -68,15 +70,16 @@ async def start_node(
     common = _common(settings, cluster, node_id, opened, doors, rules)
     rooms = _rooms(common, opened)
     tiering = await _tiering(common, rooms) if settings.archive.kind != "none" else None
-    keepers = _keepers(common, rooms)
+    keeping = _keeping(common, rooms)
     server = _peer_server(common, rooms)
-    rooms.reader.on_behind, server.on_behind = keepers.repair.is_behind, keepers.repair.heard
+    rooms.reader.on_behind, server.on_behind = keeping.repair.is_behind, keeping.repair.heard
     common.peers.open()
     if tiering is not None:
         rooms.naming.source = tiering.source
         tiering.start()
     if settings.healing.enabled:
-        keepers.start()
+        for keeper in keeping.keepers:
+            keeper.start()
     return Running(
         _node(common, rooms, tiering),
         Local(common.store, common.parts),
@@ -85,12 +88,12 @@ async def start_node(
         common.parts,
         common.peers,
         server,
-        keepers.healer,
-        (*keepers.in_closing_order(), rooms.replica),
+        keeping.healer,
+        (*keeping.keepers, keeping.repair, rooms.replica),
         common.liveness,
         tiering,
         opened.locks,
-        _collectors(common, keepers, tiering),
+        _collectors(common, keeping, tiering),
     )
 
 
@@ -256,11 +259,19 @@ async def _tiering(common: _Common, rooms: _Rooms) -> Tiering:
     importer = Importer(
         node_id, wanted, common.settings.init_scan, archive, reader, rooms.coordinator, locate, liveness, clock
     )
-    return Tiering(wanted, archive, shipper, archivist, fetcher, evictor, importer, reader, store, parts, locate)
+    keepers = [
+        Keeper("shipping", archivist.ship_due, archivist.until_more, rests_first=False),
+        Keeper("settling", archivist.settle_due, every(clock, archivist.settle_every_s), rests_first=True),
+    ]
+    if wanted.evict_above_bytes:
+        keepers.append(Keeper("evicting", evictor.look_if_stored, every(clock, EVICT_EVERY_S), rests_first=True))
+    return Tiering(
+        wanted, archive, shipper, archivist, fetcher, evictor, importer, keepers, reader, store, parts, locate
+    )
 
 
 @dataclass(frozen=True)
-class _Keepers:
+class _Keeping:
     """What keeps the data of this node whole, in the background."""
 
     healer: Healer
@@ -268,50 +279,45 @@ class _Keepers:
     collector: TombstoneCollector
     gc: GarbageCollector
     scrubber: Scrubber
-
-    def start(self) -> None:
-        for keeper in (self.healer, self.collector, self.gc, self.scrubber):
-            keeper.start()
-
-    def in_closing_order(self) -> tuple[Scrubber, GarbageCollector, TombstoneCollector, ReadRepair, Healer]:
-        return self.scrubber, self.gc, self.collector, self.repair, self.healer
+    keepers: Sequence[Keeper]
 
 
-def _keepers(common: _Common, rooms: _Rooms) -> _Keepers:
-    healing = common.settings.healing
-    healer = _healer(common, rooms)
-    return _Keepers(
-        healer,
-        ReadRepair(common.node_id, common.peers, healer, common.locate, common.clock, common.timing, healing.enabled),
-        _tombstone_collector(common, rooms),
-        GarbageCollector(
-            common.node_id,
-            common.groups,
-            common.store,
-            common.parts,
-            rooms.lister,
-            common.settings.archive.evict_above_bytes > 0,
-            rooms.uploads,
-            common.clock,
-            healing.parts_every_s,
-            healing.parts_grace_s,
-            common.rules,
-        ),
-        Scrubber(
-            common.node_id,
-            common.who.incarnation,
-            common.groups,
-            common.store,
-            common.parts,
-            common.peers,
-            rooms.uploads,
-            common.locate,
-            common.clock,
-            common.timing,
-            healing.scrub_bytes_per_s,
-            healing.parts_every_s,
-        ),
+def _keeping(common: _Common, rooms: _Rooms) -> _Keeping:
+    healing, clock = common.settings.healing, common.clock
+    healer, collector = _healer(common, rooms), _tombstone_collector(common, rooms)
+    repair = ReadRepair(common.node_id, common.peers, healer, common.locate, clock, common.timing, healing.enabled)
+    gc = GarbageCollector(
+        common.node_id,
+        common.groups,
+        common.store,
+        common.parts,
+        rooms.lister,
+        common.settings.archive.evict_above_bytes > 0,
+        rooms.uploads,
+        clock,
+        healing.parts_grace_s,
+        common.rules,
     )
+    scrubber = Scrubber(
+        common.node_id,
+        common.who.incarnation,
+        common.groups,
+        common.store,
+        common.parts,
+        common.peers,
+        rooms.uploads,
+        common.locate,
+        clock,
+        common.timing,
+        healing.scrub_bytes_per_s,
+    )
+    keepers = (
+        Keeper("healing", healer.look, every(clock, healing.every_s), rests_first=False),
+        Keeper("tombstones", collector.collect, every(clock, healing.tombstones_every_s), rests_first=False),
+        Keeper("parts", gc.look, every(clock, healing.parts_every_s), rests_first=True),
+        Keeper("scrubbing", scrubber.scrub, every(clock, healing.parts_every_s), rests_first=False),
+    )
+    return _Keeping(healer, repair, collector, gc, scrubber, keepers)
 
 
 def _healer(common: _Common, rooms: _Rooms) -> Healer:
@@ -327,13 +333,12 @@ def _healer(common: _Common, rooms: _Rooms) -> Healer:
         common.locate,
         common.clock,
         common.timing,
-        common.settings.healing.every_s,
         common.rules,
     )
 
 
 def _tombstone_collector(common: _Common, rooms: _Rooms) -> TombstoneCollector:
-    healing, archive = common.settings.healing, common.settings.archive
+    archive = common.settings.archive
     return TombstoneCollector(
         common.node_id,
         common.who.incarnation,
@@ -343,24 +348,24 @@ def _tombstone_collector(common: _Common, rooms: _Rooms) -> TombstoneCollector:
         common.locate,
         common.clock,
         common.timing,
-        healing.tombstone_grace_s,
-        healing.tombstones_every_s,
+        common.settings.healing.tombstone_grace_s,
         lambda path: archive.mode_of(path) == "none",
         common.rules,
     )
 
 
-def _collectors(common: _Common, keepers: _Keepers, tiering: Tiering | None) -> tuple[Collector, ...]:
+def _collectors(common: _Common, keeping: _Keeping, tiering: Tiering | None) -> tuple[Collector, ...]:
     """What tells Prometheus of this node."""
     return (
         common.store.metrics,
         common.parts,
         LinkMetrics(common.counters),
-        HealingMetrics(keepers.healer.total),
-        CollectorMetrics(keepers.collector.total),
-        keepers.gc,
-        keepers.scrubber,
-        keepers.repair,
+        HealingMetrics(keeping.healer.total),
+        CollectorMetrics(keeping.collector.total),
+        keeping.gc,
+        keeping.scrubber,
+        keeping.repair,
+        KeeperMetrics((*keeping.keepers, *(tiering.keepers if tiering is not None else ()))),
         *(tiering.collectors if tiering is not None else ()),
     )
 

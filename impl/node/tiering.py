@@ -4,7 +4,7 @@ A node without an archive has none of this.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -21,6 +21,7 @@ from impl.node.coordinator import Chosen
 from impl.node.evictor import Evictor
 from impl.node.fetcher import Fetcher
 from impl.node.importer import Importer
+from impl.node.keeper import Keeper
 from impl.node.locate import Locate
 from impl.node.reader import Known, Reader
 from impl.node.shipper import Shipper
@@ -80,6 +81,7 @@ class Tiering(Collector):
         fetcher: Fetcher,
         evictor: Evictor,
         importer: Importer,
+        keepers: Sequence[Keeper],
         reader: Reader,
         store: Registers,
         parts: PartStore,
@@ -91,6 +93,7 @@ class Tiering(Collector):
         self._archivist = archivist
         self._fetcher = fetcher
         self._evictor = evictor
+        self.keepers = keepers
         self.importer = importer
         self._reader = reader
         self._store = store
@@ -105,14 +108,15 @@ class Tiering(Collector):
         return (self, self._fetcher, self._evictor, *((of_archive,) if of_archive is not None else ()))
 
     def start(self) -> None:
-        """Begin to ship in the background."""
-        self._archivist.start()
-        self._evictor.start()
+        """Begin to ship, settle and evict in the background."""
+        for keeper in self.keepers:
+            keeper.start()
 
     async def close(self) -> None:
         """Stop shipping, and let go of the archive."""
         await self.importer.close()
-        await self._evictor.close()
+        for keeper in self.keepers:
+            await keeper.close()
         await self._archivist.close()
         for task in self._waiting:
             task.cancel()
