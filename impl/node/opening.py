@@ -22,6 +22,7 @@ from impl.protocol.rules import Rules
 from impl.storage.disks import join
 from impl.storage.face import Registers
 from impl.storage.layout import Layout, Lock
+from impl.storage.lives import FIRST
 from impl.storage.membership import Configured
 from impl.storage.registers import RegisterStore
 from impl.trace import FileTrace, NoTrace, Tracer, complete
@@ -93,6 +94,8 @@ async def open_node(
         store, directories = _open_disks(
             settings, settings.node(node_id), cluster, doors, rules, may_migrate, locks, undo
         )
+        if not store.is_born:
+            _be_born(store, node_id)
         tracer = _open_trace(settings, cluster, node_id, store, doors, log)
         undo.callback(tracer.abandon)
         store.start(asyncio.get_running_loop(), tracer)
@@ -138,6 +141,15 @@ def _open_disks(
     return join(me.node_id, configured, stores, cluster.wanted.total_slots)
 
 
+def _be_born(store: Registers, node_id: str) -> None:
+    """Begin the first life of a node."""
+    if store.life:
+        raise ConfigError(
+            f"a disk of {node_id} is empty, and it must not vote for what it has forgotten; bring that disk back"
+        )
+    store.be_born(FIRST, ())
+
+
 def _open_trace(
     settings: Settings,
     cluster: Cluster,
@@ -153,9 +165,7 @@ def _open_trace(
     directory = settings.trace.directory
     assert directory is not None  # the configuration refuses tracing without one
     _make(directory)
-    added = sum(
-        complete(directory, node_id, store.incarnation - 1, durable, disk) for disk, durable in store.events_left()
-    )
+    added = sum(complete(directory, node_id, store.counted, durable, disk) for disk, durable in store.events_left())
     if added:
         log.info("completed the trace of the last incarnation", events=added)
     store.begin()

@@ -1,6 +1,7 @@
 """The registers read or written last, bounded by bytes."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 from impl.model import Register
@@ -30,6 +31,11 @@ class Cache:
             return None
         self._entries.move_to_end(path)
         return entry[0]
+
+    def drop(self, is_stale: Callable[[str], bool]) -> None:
+        """Forget the paths of which this is so."""
+        for path in [path for path in self._entries if is_stale(path)]:
+            self._size_bytes -= self._entries.pop(path)[1]
 
     def put(self, path: str, register: Register) -> None:
         before = self._entries.pop(path, None)

@@ -174,13 +174,18 @@ def forget(connection: apsw.Connection, paths: Iterable[str], left: Iterable[tup
     """
     connection.executemany("DELETE FROM registers WHERE path = ?", [(path,) for path in paths])
     for slot, register in left:
-        floor = next((floor for _, floor in floors(connection, slot)), VIRGIN)
-        raised = raised_floor(floor, register)
-        generation = raised.head.generation if raised.head else 0
-        connection.execute(
-            "INSERT OR REPLACE INTO floors VALUES (?, ?, ?, ?)",
-            (slot, raised.promised.round, raised.promised.node, generation),
-        )
+        raise_floor(connection, slot, register)
+
+
+def raise_floor(connection: apsw.Connection, slot: int, left: Register) -> None:
+    """This was left of a path of the slot; within the caller's transaction."""
+    floor = next((floor for _, floor in floors(connection, slot)), VIRGIN)
+    raised = raised_floor(floor, left)
+    generation = raised.head.generation if raised.head else 0
+    connection.execute(
+        "INSERT OR REPLACE INTO floors VALUES (?, ?, ?, ?)",
+        (slot, raised.promised.round, raised.promised.node, generation),
+    )
 
 
 def raised_floor(floor: Register, left: Register) -> Register:

@@ -25,12 +25,13 @@ import structlog
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from impl.errors import AmberioError, ConfigError
+from impl.errors import AmberioError
 from impl.model import AcceptedPage, Head, Register, Rows, Unshipped, slot_of
 from impl.protocol.placement import deal
 from impl.storage.database import SCAN_BYTES_MAX
 from impl.storage.face import Registers
-from impl.storage.membership import Configured, Membership, judge
+from impl.storage.lives import next_incarnation
+from impl.storage.membership import Configured, Membership, judge, renewed
 from impl.storage.metrics import StoreMetrics
 from impl.storage.registers import RegisterStore
 from impl.storage.slotlets import Slotlet
@@ -45,29 +46,30 @@ def join(
 ) -> tuple[Registers, tuple[Path, ...]]:
     """The stores of a node's disks as one, and slot -> the directory of its disk.
 
-    Raises ConfigError if these are not the node's disks, or one of them was replaced by an empty one; DiskFull.
+    One that was replaced by an empty disk stays empty until the node begins a new life with it (`be_born`). Raises
+    ConfigError if these are not the node's disks; DiskFull.
     """
     claims = [store.claim() for store in stores]
     membership = judge(node_id, configured, claims)
-    if membership.fresh:
-        raise _cannot_catch_up(node_id, configured, membership, total_slots)
-    named = [
-        (claim.disk, claim.listed) == (disk, membership.listed)
-        for claim, disk in zip(claims, membership.disks, strict=True)
-    ]
-    for store, disk, is_named in zip(stores, membership.disks, named, strict=True):
+    for store, disk in zip(stores, membership.disks, strict=True):
         store.disk = disk
-        if not is_named and len(stores) > 1:
-            store.be(disk, membership.listed, is_settled=False)
-    for store, claim in zip(stores, claims, strict=True):
+    known = [(store, claim) for store, claim in zip(stores, claims, strict=True) if store.disk not in membership.fresh]
+    for store, claim in known:
+        if (claim.disk, claim.listed) != (store.disk, membership.listed) and len(stores) > 1:
+            store.be(store.disk, membership.listed, is_settled=claim.is_settled)
+    for store, claim in known:
         if not claim.is_settled:
             store.be(store.disk, membership.listed, is_settled=True)
+    life = max(store.life for store in stores)
+    for store in stores:
+        if 0 < store.life < life:
+            store.be_born(life, ())  # a crash came between two disks' being told
     disk_of_slot = dealt(node_id, membership, total_slots)
     directories = {disk: place.path for disk, place in zip(membership.disks, configured, strict=True)}
     paths = tuple(directories[disk] for disk in disk_of_slot)
     if len(stores) == 1:
         return stores[0], paths
-    return Disks({store.disk: store for store in stores}, disk_of_slot), paths
+    return Disks({store.disk: store for store in stores}, disk_of_slot, membership), paths
 
 
 def dealt(node_id: str, membership: Membership, total_slots: int) -> tuple[int, ...]:
@@ -75,34 +77,23 @@ def dealt(node_id: str, membership: Membership, total_slots: int) -> tuple[int, 
     return deal(node_id, {disk.disk: disk.weight for disk in membership.listed}, total_slots)
 
 
-def fresh_slots(node_id: str, membership: Membership, total_slots: int) -> frozenset[int]:
-    """The slots whose disk is empty and was not before: whatever the node promised there is forgotten."""
-    disk_of_slot = dealt(node_id, membership, total_slots)
-    return frozenset(slot for slot, disk in enumerate(disk_of_slot) if disk in membership.fresh)
-
-
-def _cannot_catch_up(
-    node_id: str, configured: Sequence[Configured], membership: Membership, total_slots: int
-) -> ConfigError:
-    empty = [
-        str(place.path) for place, disk in zip(configured, membership.disks, strict=True) if disk in membership.fresh
-    ]
-    count = len(fresh_slots(node_id, membership, total_slots))
-    return ConfigError(
-        f"{', '.join(empty)}: is empty, but {node_id} kept {count} slots there and must not vote for what it has "
-        "forgotten; bring that disk back"
-    )
-
-
 class Disks(Collector):
     """See `face.Registers`. `stores` by the numbers of their disks; `disk_of_slot` names one for each slot."""
 
-    def __init__(self, stores: Mapping[int, RegisterStore], disk_of_slot: Sequence[int]) -> None:
+    def __init__(
+        self, stores: Mapping[int, RegisterStore], disk_of_slot: Sequence[int], membership: Membership
+    ) -> None:
         self._stores = dict(sorted(stores.items()))
         self._all = tuple(self._stores.values())
         self._by_slot = tuple(self._stores[disk] for disk in disk_of_slot)
         self.slots = {disk: disk_of_slot.count(disk) for disk in self._stores}
-        self.incarnation = 1 + max(store.counted for store in self._all)
+        self._membership = membership
+        self.counted = max(store.counted for store in self._all)
+        self.life = max(store.life for store in self._all)
+        self.lives: Mapping[str, int] = {}
+        for store in self._all:
+            self.lives = _latest(self.lives, store.lives)
+        self.incarnation = next_incarnation(self.counted, self.life)
         self.failed = asyncio.Event()
         self.metrics: Collector = self
         self.digests = self
@@ -122,6 +113,46 @@ class Disks(Collector):
         log.critical("a disk of this node is out of service", disk=disk, slots=self.slots[disk], disks_left=len(left))
         if not left:
             self.failed.set()
+
+    @property
+    def is_born(self) -> bool:
+        """Does each disk know of a life of the node?"""
+        return all(store.is_born for store in self._all)
+
+    def is_lost(self, slot: int) -> bool:
+        """Is what the node ever had in this slot not here? Of a node that is not born yet."""
+        return self._by_slot[slot].is_lost(slot)
+
+    @property
+    def behind(self) -> frozenset[int]:
+        """The slots of all disks that were lost and are not caught up."""
+        return frozenset().union(*(store.behind for store in self._all))
+
+    def be_born(self, life: int, behind: Collection[int]) -> None:
+        """Be of this life from now on, one disk after the other.
+
+        A crash between two of them leaves a disk that is still empty, and so another life after this one, or one that
+        is told at the next start (`join`).
+        """
+        listed = renewed(self._membership)
+        for store in self._all:
+            store.be_born(life, [slot for slot in behind if self._by_slot[slot] is store], listed)
+        self.life = life
+        self.incarnation = next_incarnation(self.counted, life)
+        for store in self._all:
+            store.incarnation = self.incarnation
+
+    async def learn(self, node: str, life: int) -> None:
+        """Know it on all disks in service, as any one may be lost."""
+        await asyncio.gather(*(store.learn(node, life) for store in self._serving()))
+        self.lives = _latest(self.lives, {node: life})
+
+    async def caught_up(self, floors: Mapping[int, Register]) -> None:
+        """These slots are not behind any more, each on its own disk."""
+        by_store: dict[RegisterStore, dict[int, Register]] = {}
+        for slot, floor in floors.items():
+            by_store.setdefault(self._by_slot[slot], {})[slot] = floor
+        await asyncio.gather(*(store.caught_up(of_store) for store, of_store in by_store.items()))
 
     @property
     def health(self) -> Mapping[int, bool]:
@@ -298,3 +329,7 @@ class Disks(Collector):
 
     def _serving(self) -> list[RegisterStore]:
         return [store for store in self._all if not store.is_failed]
+
+
+def _latest(lives: Mapping[str, int], others: Mapping[str, int]) -> dict[str, int]:
+    return {node: max(lives.get(node, 0), others.get(node, 0)) for node in sorted(lives.keys() | others.keys())}

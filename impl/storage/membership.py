@@ -7,8 +7,9 @@ that silently moves to another disk is an acceptor that has forgotten what it pr
 
 The list is written to all disks first (*named*), and then each is told that all have it (*settled*). Nobody votes
 before that. So an empty disk beside a settled one was replaced, and an empty disk beside one that is only named is part
-of a first start that crashed. `life` counts how often a number was given to an empty disk: whatever has an older one
-was taken out for good.
+of a first start that crashed. `Disk.life` counts how often a number was given to an empty disk: whatever has an older
+one was taken out for good. One that replaces another is told which it is when its node begins a new life with it
+(lives.py), and by the same transaction: before that it is empty, however often its node tries.
 
 `judge` is the rule, and pure; the rest are its rows.
 """
@@ -22,6 +23,7 @@ import msgspec
 
 from impl.errors import ConfigError
 from impl.storage import database
+from impl.storage.lives import own_life
 
 FIRST: Final = 1
 
@@ -154,13 +156,21 @@ def _disks(count: int) -> str:
     return "1 disk" if count == 1 else f"{count} disks"
 
 
+def renewed(membership: Membership) -> tuple[Disk, ...]:
+    """The list of disks once the fresh ones are of the node: whatever they replace is taken out for good."""
+    return tuple(
+        msgspec.structs.replace(disk, life=disk.life + 1) if disk.disk in membership.fresh else disk
+        for disk in membership.listed
+    )
+
+
 def read_claim(connection: apsw.Connection) -> Claim:
     """What the disk with this database says; raises apsw.Error."""
     rows = connection.execute("SELECT disk, node, weight, life FROM disks ORDER BY disk").fetchall()
     return Claim(
         database.get_number(connection, "disk"),
         database.get_number(connection, "is_settled") == 1,
-        database.get_number(connection, "incarnation") > 0,
+        database.get_number(connection, "incarnation") > 0 or own_life(connection) > 0,
         msgspec.convert(rows, tuple[Disk, ...]),
     )
 
@@ -168,11 +178,13 @@ def read_claim(connection: apsw.Connection) -> Claim:
 def write_claim(connection: apsw.Connection, disk: int, listed: Sequence[Disk], *, is_settled: bool) -> None:
     """Have the disk say that it is this one of these, durably; raises apsw.Error."""
 
-    def write() -> None:
-        connection.execute("DELETE FROM disks")
-        rows = [(each.disk, each.node_id, each.weight, each.life) for each in listed]
-        connection.executemany("INSERT INTO disks VALUES (?, ?, ?, ?)", rows)
-        database.set_number(connection, "disk", disk)
-        database.set_number(connection, "is_settled", int(is_settled))
+    database.commit(connection, lambda: put_claim(connection, disk, listed, is_settled=is_settled))
 
-    database.commit(connection, write)
+
+def put_claim(connection: apsw.Connection, disk: int, listed: Sequence[Disk], *, is_settled: bool) -> None:
+    """As `write_claim`, within the caller's transaction."""
+    connection.execute("DELETE FROM disks")
+    rows = [(each.disk, each.node_id, each.weight, each.life) for each in listed]
+    connection.executemany("INSERT INTO disks VALUES (?, ?, ?, ?)", rows)
+    database.set_number(connection, "disk", disk)
+    database.set_number(connection, "is_settled", int(is_settled))

@@ -56,6 +56,12 @@ CREATE TABLE floors (
 _DISKS: Final = """
 CREATE TABLE disks (disk INTEGER PRIMARY KEY, node TEXT NOT NULL, weight REAL NOT NULL, life INTEGER NOT NULL);
 """
+# `life` in the table of counters: how often the node was given an empty disk (impl/storage/lives.py).
+_LIVES: Final = """
+CREATE TABLE lives (node TEXT PRIMARY KEY, life INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE behind (slot INTEGER PRIMARY KEY);
+INSERT INTO node SELECT 'life', 1 FROM node WHERE key = 'incarnation' AND value > 0;
+"""
 
 
 def _registers_only(connection: apsw.Connection) -> None:
@@ -71,7 +77,12 @@ def _with_forgetting(connection: apsw.Connection) -> None:
     connection.execute(_FORGETTING)
 
 
-FORMATS: Final[tuple[Step, ...]] = (_registers_only, _with_tiering_and_disks, _with_forgetting)
+def _with_lives(connection: apsw.Connection) -> None:
+    """A node that was ever started is in its first life: before this format none had a second one."""
+    connection.execute(_LIVES)
+
+
+FORMATS: Final[tuple[Step, ...]] = (_registers_only, _with_tiering_and_disks, _with_forgetting, _with_lives)
 """What makes each format of the one before, beginning with an empty file; within the caller's transaction."""
 FORMAT: Final = len(FORMATS)
 """The format that this version reads and writes."""

@@ -2,15 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import apsw
 import structlog
 
 from impl.errors import AmberioError, ConfigError, DiskFailed, InternalError
-from impl.storage import database
-from impl.storage.membership import Claim, Disk, read_claim, write_claim
+from impl.storage import database, lives
+from impl.storage.membership import Claim, Disk, put_claim, read_claim, write_claim
 
 log = structlog.get_logger(__name__)
 
@@ -28,10 +28,13 @@ class OpenedDisk:
         try:
             self.counted = database.get_number(self._connection, "incarnation")
             self.rounds = database.get_number(self._connection, "rounds")
+            self.life = lives.own_life(self._connection)
+            self.lives: Mapping[str, int] = lives.known_lives(self._connection)
+            self.behind = lives.slots_behind(self._connection)
         except apsw.Error as error:
             raise database.as_error(error) from error
         self.disk = 1
-        self.incarnation = self.counted + 1
+        self.incarnation = lives.next_incarnation(self.counted, self.life)
         self.failed = asyncio.Event()
         self.when_failed: Callable[[], None] = self.failed.set
         self._broken: AmberioError | None = None
@@ -50,6 +53,34 @@ class OpenedDisk:
             write_claim(self._connection, disk, listed, is_settled=is_settled)
         except apsw.Error as error:
             raise database.as_error(error) from error
+
+    @property
+    def is_born(self) -> bool:
+        """Does it know its life (lives.py)?"""
+        return self.life > 0
+
+    def is_lost(self, slot: int) -> bool:
+        """Is what the node ever had in this slot not here? Of a node that is not born yet."""
+        return not self.is_born
+
+    def be_born(self, life: int, behind: Collection[int], listed: Sequence[Disk] | None = None) -> None:
+        """Be of this life from now on, durably, without what the slots `behind` held; before `begin`.
+
+        With `listed`, it is one of these disks from the same instant on (membership.py). Raises DiskFull.
+        """
+
+        def write() -> None:
+            lives.begin_life(self._connection, life, behind)
+            if listed is not None:
+                put_claim(self._connection, self.disk, listed, is_settled=True)
+
+        try:
+            database.commit(self._connection, write)
+        except apsw.Error as error:
+            raise database.as_error(error) from error
+        self.life = life
+        self.behind |= frozenset(behind)
+        self.incarnation = lives.next_incarnation(self.counted, life)
 
     @property
     def is_failed(self) -> bool:

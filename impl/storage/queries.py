@@ -11,7 +11,7 @@ from typing import TypeVar
 import apsw
 
 from impl.model import AcceptedPage, Head, Register, Rows, Unshipped, present
-from impl.storage import database
+from impl.storage import database, lives
 from impl.storage.opened import OpenedDisk
 from impl.storage.slotlets import Slotlet, path_hash, slotlets_of
 from impl.storage.workers import Reader, Writer
@@ -76,9 +76,12 @@ class Queries(OpenedDisk):
 
     async def remember(self, key: str, value: int) -> None:
         """Keep a counter of this node, durably; raises DiskFull, InternalError."""
-        await self._ask(
-            lambda: self._writer.change(self._loop, lambda connection: database.set_number(connection, key, value))
-        )
+        await self._ask_writer(lambda connection: database.set_number(connection, key, value))
+
+    async def learn(self, node: str, life: int) -> None:
+        """Know durably that another node is in this life or a later one; raises DiskFull, DiskFailed, InternalError."""
+        await self._ask_writer(lambda connection: lives.learn(connection, node, life))
+        self.lives = {**self.lives, node: max(life, self.lives.get(node, 0))}
 
     async def slotlets(self, slot: int, prefix_len: int) -> list[Slotlet]:
         """Digests of a slot's heads, by the first `prefix_len` hex digits of xxh3_64 of their paths; in order."""
@@ -105,6 +108,9 @@ class Queries(OpenedDisk):
 
     async def _ask_reader(self, query: Callable[[apsw.Connection], Answer]) -> Answer:
         return await self._ask(lambda: self._reader.ask(self._loop, query))
+
+    async def _ask_writer(self, change: Callable[[apsw.Connection], None]) -> None:
+        await self._ask(lambda: self._writer.change(self._loop, change))
 
     async def _ask(self, begin: Callable[[], asyncio.Future[Answer]]) -> Answer:
         if self._broken is not None:

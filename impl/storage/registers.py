@@ -10,7 +10,7 @@ Rows are `impl/storage/database.py`; rules are `impl/protocol/acceptor.py`.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -21,7 +21,7 @@ from impl.errors import AmberioError, Overloaded
 from impl.model import VIRGIN, Register, slot_of
 from impl.protocol import events
 from impl.protocol.rules import HONEST, Rules
-from impl.storage import database
+from impl.storage import database, lives
 from impl.storage.backlog import Backlog
 from impl.storage.cache import Cache
 from impl.storage.commits import GroupCommits
@@ -137,6 +137,17 @@ class RegisterStore(Queries):
     def cached(self, path: str) -> Register | None:
         """The published register, if it is in memory."""
         return self._cache.get(path) if self._broken is None else None
+
+    async def caught_up(self, floors: Mapping[int, Register]) -> None:
+        """These slots are not behind any more. Each floor is what the slot may have promised, of any of its paths.
+
+        Raises DiskFull, DiskFailed, InternalError.
+        """
+        await self._ask_writer(lambda connection: lives.catch_up(connection, floors))
+        for slot, left in floors.items():
+            self._floors[slot] = database.raised_floor(self._floors.get(slot, VIRGIN), left)
+        self._cache.drop(lambda path: self._slot_of(path) in floors)  # what has no row is found anew, with the floor
+        self.behind -= floors.keys()
 
     async def read(self, path: str) -> Register:
         """The published register (VIRGIN if nothing was ever promised), told to the trace; raises AmberioError."""

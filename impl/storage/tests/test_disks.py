@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -16,9 +16,9 @@ from impl.errors import ConfigError, DiskFailed, DiskFull, InternalError
 from impl.model import Register, slot_of
 from impl.protocol.placement import deal
 from impl.storage.database import open_database
-from impl.storage.disks import Disks, dealt, fresh_slots, join
+from impl.storage.disks import Disks, dealt, join
 from impl.storage.face import Registers
-from impl.storage.membership import Claim, Configured, Disk, Membership, judge, write_claim
+from impl.storage.membership import Claim, Configured, Disk, Membership, judge, renewed, write_claim
 from impl.storage.registers import RegisterStore
 from impl.storage.tests.rig import CACHE_BYTES, Remembering, accepting, limit_pages
 
@@ -46,6 +46,8 @@ class Opened:
             raise
 
     async def __aenter__(self) -> Registers:
+        if not self.node.is_born:
+            self.node.be_born(1, ())
         self.node.begin()
         self.node.start(asyncio.get_running_loop(), self.tracer)
         return self.node
@@ -313,13 +315,78 @@ def _set_aside(place: Configured) -> Iterator[Path]:
     aside.rename(place.path)
 
 
-def test_a_disk_that_came_back_empty_is_refused_as_its_promises_are_forgotten(of_two: list[Configured]) -> None:
+def test_with_a_disk_that_came_back_empty_a_node_is_unborn_and_knows_which_slots_it_has_lost(
+    of_two: list[Configured],
+) -> None:
     for place in of_two:
         with _set_aside(place):
-            told = refused(of_two)
-            assert told.startswith(f"{place.path}: is empty, but n1 kept ") and "bring that disk back" in told
-            assert told == refused(of_two), "to try it again changes nothing"
-    Opened(of_two).kill()
+            for _ in range(2):  # to try it again changes nothing
+                again = Opened(of_two)
+                assert (again.node.is_born, again.node.life) == (False, 1)
+                for slot, directory in enumerate(again.directories):
+                    assert again.node.is_lost(slot) == (directory == place.path)
+                again.kill()
+    whole = Opened(of_two)
+    assert whole.node.is_born and not any(map(whole.node.is_lost, range(SLOTS)))
+    whole.kill()
+
+
+def test_a_disk_that_replaces_another_begins_a_life_without_its_slots_and_the_other_disks_keep_theirs(
+    of_two: list[Configured], tmp_path: Path
+) -> None:
+    a, b = of_two
+    old = b.path.rename(tmp_path / "old")
+    again = Opened(of_two)
+    lost = {slot for slot in range(SLOTS) if again.node.is_lost(slot)}
+    again.node.be_born(2, lost)
+    again.kill()
+
+    async def serve() -> None:
+        opened = Opened([b, a])
+        node = opened.node
+        assert (node.is_born, node.life, node.behind, node.incarnation) == (True, 2, frozenset(lost), 2**20 + 1)
+        assert {store.disk: store.life for store in opened.stores} == {1: 2, 2: 2}
+        async with opened:
+            for path in PATHS:
+                is_kept = slot_of(path, SLOTS) not in lost
+                assert (await node.read(path)).generation == int(is_kept)
+
+    asyncio.run(serve())
+    assert f"{old}: was replaced by another disk and is out of date" in refused([a, Configured(old, 1.0)])
+    assert "was replaced by another disk" in refused([Configured(old, 1.0), b])
+
+
+@pytest.mark.parametrize(("replaced", "is_lost_again"), [(0, False), (1, True)])
+def test_a_birth_that_crashes_between_two_disks_leaves_an_empty_one_or_is_told_to_all_at_the_next_start(
+    of_two: list[Configured], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, replaced: int, is_lost_again: bool
+) -> None:
+    """So it costs a number of a life at most; disks are told by their numbers, an empty one as any other."""
+    of_two[replaced].path.rename(tmp_path / "old")
+    again = Opened(of_two)
+    lost = {slot for slot in range(SLOTS) if again.node.is_lost(slot)}
+    real = RegisterStore.be_born
+    told: list[int] = []
+
+    def once(store: RegisterStore, life: int, behind: Collection[int], listed: Sequence[Disk] | None = None) -> None:
+        if told:
+            raise KeyboardInterrupt
+        told.append(store.disk)
+        real(store, life, behind, listed)
+
+    with monkeypatch.context() as crashing, pytest.raises(KeyboardInterrupt):
+        crashing.setattr(RegisterStore, "be_born", once)
+        again.node.be_born(2, lost)
+    again.kill()
+
+    after = Opened(of_two)
+    assert told == [1] and after.node.life == 2
+    assert {slot for slot in range(SLOTS) if after.node.is_lost(slot)} == (lost if is_lost_again else set())
+    if not is_lost_again:
+        assert after.node.behind == lost and {store.life for store in after.stores} == {2}
+    after.kill()
+    both = [*of_two]
+    both[replaced] = Configured(tmp_path / "old", 1.0)
+    assert "was replaced by another disk and is out of date" in refused(both)
 
 
 def test_the_list_of_disks_is_that_of_the_first_start(of_two: list[Configured], tmp_path: Path) -> None:
@@ -400,8 +467,8 @@ def test_whatever_their_order_disks_keep_their_numbers_and_empty_ones_get_those_
     assert membership.listed == listed and membership.fresh == empty and sorted(membership.disks) == [1, 2, 3]
     for disk, found in zip(order, membership.disks, strict=True):
         assert found == disk or disk in empty
-    gone = fresh_slots(NODE, membership, SLOTS)
-    assert gone == {slot for slot, disk in enumerate(dealt(NODE, membership, SLOTS)) if disk in empty}
+    taken_out = {disk.disk for was, disk in zip(listed, renewed(membership), strict=True) if was.life < disk.life}
+    assert taken_out == empty
 
     # one that was replaced before does not come back beside those that know of it
     old = data.draw(st.sampled_from(sorted({1, 2, 3} - empty)))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from impl.errors import ConfigError, DiskFull
 from impl.model import NO_BALLOT, Applied, Ballot, Head, PartRef, Register, slot_of
-from impl.storage import database, migrate
+from impl.storage import database, lives, migrate
 from impl.storage.tests.old import make_old, old_registers, old_rows
 from impl.storage.tests.power import PoweredDisk, Trouble
 
@@ -35,6 +35,7 @@ def assert_all_there(connection: apsw.Connection, registers: dict[str, Register]
     assert [path for path, _ in database.scan(connection, "", None, 1000).registers] == sorted(registers)
     assert database.get_number(connection, "incarnation") == 7
     assert database.get_number(connection, "rounds") == 3000
+    assert (lives.own_life(connection), lives.known_lives(connection)) == (1, {}), "it was started, so it has lived"
     assert list(database.read_events(connection)) == [(1, b'{"event":"Accept"}'), (2, b'{"event":"Prepare"}')]
 
 
@@ -72,6 +73,15 @@ def test_a_new_database_has_exactly_the_schema_of_a_migrated_one(tmp_path: Path)
     assert schema_of(old) == schema_of(new)
     assert old.pragma("user_version") == new.pragma("user_version") == migrate.FORMAT
     assert not migrate.backup_of(tmp_path / "new.db", 0).exists()
+
+
+def test_an_older_database_whose_node_never_started_has_no_life_yet(tmp_path: Path) -> None:
+    make_old(tmp_path / "registers.db", [])
+    old = apsw.Connection(str(tmp_path / "registers.db"))
+    old.execute("DELETE FROM node")
+    old.close()
+    connection = database.open_database(tmp_path / "registers.db")
+    assert lives.own_life(connection) == 0
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
