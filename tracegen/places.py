@@ -3,6 +3,10 @@
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+LOG_LINES: Final = 12
+LINE_CHARACTERS: Final = 500
 
 
 @dataclass(frozen=True)
@@ -74,3 +78,12 @@ def new_run(runs: Path, name: str) -> RunPlaces:
     """A directory for a run that does not exist yet: `name`, or `name` with the first number that is free."""
     candidates = (runs / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
     return RunPlaces(next(candidate for candidate in candidates if not candidate.exists()))
+
+
+def last_lines(log: Path) -> str:
+    """What a log ends with, for the end of a message: each line on one of its own, indented."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "".join(f"\n    {line[:LINE_CHARACTERS]}" for line in lines[-LOG_LINES:])

@@ -34,7 +34,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         archive_port, port = cluster.free_ports(2)
         log = Path(directory) / "archive.log"
-        command = [sys.executable, "-m", "tracegen.archive.s3_server", str(archive_port), BUCKET, str(log)]
+        command = [sys.executable, "-m", "tracegen.archive.s3_server", "127.0.0.1", str(archive_port)]
+        command += [BUCKET, str(log)]
         moto = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             peer_s = asyncio.run(_put_all(archive_port))

@@ -14,8 +14,7 @@ from typing import Final, Literal, cast
 import httptools
 
 from tracegen.archive.face import Way
-from tracegen.backend.proxy import reset
-from tracegen.backend.spawning import HOST
+from tracegen.backend.proxy import HOST, reset
 
 REQUEST_BYTES_MAX: Final = 128 * 1024 * 1024
 """Many times what a node sends at once: it uploads in parts."""
@@ -66,24 +65,25 @@ class Request:
 class ArchiveProxy:
     """Listens where a node takes its archive to be: at `address`, which is set once it is open.
 
-    `port` is the archive's own. What was signed longer ago than `request_life_s` is refused, as S3 does after a quarter
-    of an hour. `late` is how many requests are held back.
+    `archive` is where that really answers. What was signed longer ago than `request_life_s` is refused, as S3 does
+    after a quarter of an hour. `late` is how many requests are held back.
     """
 
-    def __init__(self, node: str, port: int, way: Way, request_life_s: float, seed: str) -> None:
+    def __init__(self, node: str, archive: tuple[str, int], way: Way, request_life_s: float, seed: str) -> None:
         self.node = node
         self.way = way
         self.late = 0
         self.address = ("", 0)
-        self._port = port
+        self._archive = archive
         self._life_s = request_life_s
         self._draw = random.Random(f"{seed}/archive/{node}")
         self._server: asyncio.Server | None = None
         self._clients: set[_Client] = set()
         self._working: set[asyncio.Task[None]] = set()
 
-    async def open(self) -> None:
-        self._server = await asyncio.get_running_loop().create_server(lambda: _Client(self), HOST, 0)
+    async def open(self, host: str = HOST) -> None:
+        """Listen at this address of ours."""
+        self._server = await asyncio.get_running_loop().create_server(lambda: _Client(self), host, 0)
         self.address = self._server.sockets[0].getsockname()[:2]
 
     async def close(self) -> None:
@@ -199,7 +199,7 @@ class ArchiveProxy:
             return _failure(request, 403, "RequestTimeTooSkewed", "the request is too old")
         try:
             async with asyncio.timeout(ANSWER_S):
-                reader, writer = await asyncio.open_connection(HOST, self._port)
+                reader, writer = await asyncio.open_connection(*self._archive)
                 try:
                     writer.write(request.forwarded())
                     answer = await reader.read(-1)

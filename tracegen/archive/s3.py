@@ -1,11 +1,14 @@
-"""The archive of a run of real processes: an S3 server that outlives every node, and a proxy on each node's way."""
+"""The archive of a run of real nodes: an S3 server that outlives them all, and a proxy on each node's way.
+
+Where the server runs is its backend's: beside the nodes' processes (`S3Process`), or in a container of its own.
+"""
 
 import asyncio
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import quote
 from xml.etree import ElementTree
 
@@ -14,8 +17,10 @@ import msgspec
 from tracegen.archive.face import GENERATION, Change, Held, Way
 from tracegen.archive.proxy import ArchiveProxy
 from tracegen.backend.face import Answer, Crossing
-from tracegen.backend.spawning import HOST, spawn
+from tracegen.backend.proxy import HOST
+from tracegen.backend.spawning import spawn
 from tracegen.errors import HarnessError, Lost, NotSent
+from tracegen.places import last_lines
 from tracegen.workload.connection import HttpConnection
 
 BUCKET: Final = "archive"
@@ -28,9 +33,51 @@ _SOMEBODY: Final = (("authorization", "AWS4-HMAC-SHA256 Credential=harness/20260
 _XML: Final = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 
-async def request(port: int, target: str, deadline_s: float) -> Answer:
+Address = tuple[str, int]
+
+
+class S3Server(Protocol):
+    """Where the archive's server runs."""
+
+    async def start(self, changes: Path) -> Address:
+        """Start it with an empty bucket, to write what changes into that file; where it will answer."""
+        ...
+
+    def ended(self) -> str | None:
+        """How it ended, if it has."""
+        ...
+
+    async def stop(self) -> None:
+        """End it, and with it all that it holds."""
+
+
+class S3Process:
+    """See `S3Server`: a process of this machine."""
+
+    def __init__(self, log: Path, port: int) -> None:
+        self._log = log
+        self._port = port
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self, changes: Path) -> Address:
+        command = [*SERVER, HOST, str(self._port), BUCKET, str(changes)]
+        with self._log.open("ab") as log:
+            self._process = await spawn(command, log)
+        return HOST, self._port
+
+    def ended(self) -> str | None:
+        code = None if self._process is None else self._process.returncode
+        return None if code is None else f"exit code {code}"
+
+    async def stop(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+
+async def request(address: Address, target: str, deadline_s: float) -> Answer:
     """Ask an S3, or a proxy on the way there, on a connection of its own. Raises NotSent and Lost."""
-    connection = HttpConnection(HOST, port)
+    connection = HttpConnection(*address)
     try:
         return await connection.request("GET", target, _SOMEBODY, None, deadline_s)
     finally:
@@ -40,34 +87,29 @@ async def request(port: int, target: str, deadline_s: float) -> Answer:
 class S3Behind:
     """See `face.ArchiveBehind`. It has to be started, and to be stopped."""
 
-    def __init__(self, nodes: Sequence[str], log: Path, changes: Path, request_life_s: float) -> None:
+    def __init__(self, nodes: Sequence[str], server: S3Server, log: Path, changes: Path, request_life_s: float) -> None:
+        self._server = server
         self._log = log
         self._changes = changes
-        self._port = 0
-        self._process: asyncio.subprocess.Process | None = None
+        self._address: Address = ("", 0)
         self._ways = {node: Way() for node in nodes}
         self._life_s = request_life_s
         self._proxies: dict[str, ArchiveProxy] = {}
 
-    async def start(self, port: int) -> None:
-        """Start the server on this port, with an empty bucket; raises HarnessError with what it said."""
-        self._port = port
+    async def start(self, proxies_at: str = HOST) -> None:
+        """Start the server, and the proxies at this address of ours; raises HarnessError with what the server said."""
         self._changes.write_bytes(b"")
-        command = [*SERVER, str(port), BUCKET, str(self._changes.resolve())]
-        with self._log.open("ab") as log:
-            self._process = await spawn(command, log)
-        await self._until_ready(self._process)
+        self._address = await self._server.start(self._changes)
+        await self._until_ready(self._server.ended)
         for node, way in self._ways.items():
-            proxy = self._proxies[node] = ArchiveProxy(node, port, way, self._life_s, node)
-            await proxy.open()
+            proxy = self._proxies[node] = ArchiveProxy(node, self._address, way, self._life_s, node)
+            await proxy.open(proxies_at)
 
     async def stop(self) -> None:
         """End the server, and with it all that it holds."""
         for proxy in self._proxies.values():
             await proxy.close()
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
+        await self._server.stop()
 
     def place(self, node: str) -> dict[str, object]:
         """Where the archive is for a node, as its configuration says that."""
@@ -100,7 +142,7 @@ class S3Behind:
         clock = asyncio.get_running_loop().time
         start_s = clock()
         try:
-            await request(self._proxies[node].address[1], f"/{BUCKET}?list-type=2&max-keys=1", patience_s)
+            await request(self._proxies[node].address, f"/{BUCKET}?list-type=2&max-keys=1", patience_s)
         except (Lost, NotSent):
             took_s = clock() - start_s
             return Crossing("broken" if took_s < patience_s * 0.95 else "stalled", took_s * 1000)
@@ -125,7 +167,7 @@ class S3Behind:
 
     async def _get(self, target: str) -> Answer:
         try:
-            answer = await request(self._port, target, READ_S)
+            answer = await request(self._address, target, READ_S)
         except (Lost, NotSent) as error:
             raise HarnessError(f"the archive's server does not answer: {error}{self._last_lines()}") from error
         if answer.status != 200:
@@ -133,13 +175,13 @@ class S3Behind:
             raise HarnessError(f"the archive answers {answer.status} to GET {target}: {says}")
         return answer
 
-    async def _until_ready(self, process: asyncio.subprocess.Process) -> None:
+    async def _until_ready(self, ended: Callable[[], str | None]) -> None:
         clock = asyncio.get_running_loop().time
         end_s = clock() + READY_S
         while clock() < end_s:
-            if process.returncode is not None:
-                code = process.returncode
-                raise HarnessError(f"the archive's server ended with exit code {code}{self._last_lines()}")
+            how = ended()
+            if how is not None:
+                raise HarnessError(f"the archive's server ended with {how}{self._last_lines()}")
             try:
                 await self._get(f"/{BUCKET}?list-type=2&max-keys=1")
             except HarnessError:
@@ -149,8 +191,7 @@ class S3Behind:
         raise HarnessError(f"the archive's server is not ready after {READY_S:g} s{self._last_lines()}")
 
     def _last_lines(self) -> str:
-        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "".join(f"\n    {line[:500]}" for line in lines[-12:])
+        return last_lines(self._log)
 
 
 def _held(answer: Answer) -> Held:

@@ -1,4 +1,4 @@
-"""An S3 for the nodes of a run, as a process of its own: `python -m tracegen.archive.s3_server PORT BUCKET LOG`.
+"""An S3 for the nodes of a run, as a process of its own: `python -m tracegen.archive.s3_server HOST PORT BUCKET LOG`.
 
 It is moto's, which keeps objects in memory. Beside it stands what S3 promises and moto does not: a write happens at one
 instant, also beside others, and keeps its preconditions. Each change of an object becomes a line of LOG
@@ -17,7 +17,6 @@ import msgspec
 
 from tracegen.archive.face import GENERATION, Change
 
-HOST: Final = "127.0.0.1"
 NO_MOTO: Final = 3
 """The exit code of a machine without moto."""
 _FAILED: Final = "<?xml version='1.0' encoding='UTF-8'?><Error><Code>{}</Code><Message>{}</Message></Error>"
@@ -91,11 +90,11 @@ class Archive:
 
 def main() -> None:
     """Serve until killed."""
-    port, bucket, log = sys.argv[1:]
+    host, port, bucket, log = sys.argv[1:]
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
     with open(log, "ab", buffering=0) as file:
         archive = Archive(bucket, file)
-        make_server(HOST, int(port), archive, threaded=True, request_handler=MotoRequestHandler).serve_forever()
+        make_server(host, int(port), archive, threaded=True, request_handler=MotoRequestHandler).serve_forever()
 
 
 if __name__ == "__main__":

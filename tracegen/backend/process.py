@@ -5,7 +5,6 @@ never imports it. Nodes die with the harness, however that ends.
 """
 
 import asyncio
-import os
 import platform
 import random
 import shutil
@@ -16,26 +15,20 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-import yaml
-
-from tracegen.archive.s3 import S3Behind
+from tracegen.archive.s3 import S3Behind, S3Process
 from tracegen.archive.shape import NO_ARCHIVE, ArchiveShape
 from tracegen.backend.face import Crossing, NodeState
-from tracegen.backend.proxy import LoopbackWire, Proxy
-from tracegen.backend.spawning import HOST, free_ports, spawn
-from tracegen.errors import HarnessError, Lost, NotSent
-from tracegen.places import RunPlaces
+from tracegen.backend.node_config import Site, disks_below, node_config, write_config
+from tracegen.backend.probing import cross, is_reset, until_ready
+from tracegen.backend.proxy import HOST, LoopbackWire, Proxy
+from tracegen.backend.spawning import free_ports, spawn
+from tracegen.errors import HarnessError
+from tracegen.places import RunPlaces, last_lines
 from tracegen.scenario import ClusterShape
 from tracegen.workload.connection import HttpConnection
 
 SERVER: Final = (sys.executable, "-m", "impl.server")
-HEALTH: Final = "/_/api/v1/healthz"
-READY_S: Final = 30.0
-DRAIN_S: Final = 4.0  # what a node has for its requests when asked to stop; told to it as limits.drain_s
 END_S: Final = 15.0
-POLL_S: Final = 0.02
-LOG_LINES: Final = 12
-REQUEST_S: Final = 3.0
 
 
 class _Node:
@@ -79,10 +72,12 @@ class ProcessCluster:
         self._mutants = tuple(mutants)
         self._keep = keep
         self._command = tuple(command)
-        *ports, self._archive_port = free_ports(shape.nodes + 1)
+        *ports, archive_port = free_ports(shape.nodes + 1)
         self._s3: S3Behind | None = None
         if archive.kind == "s3":
-            self._s3 = S3Behind(shape.node_ids, places.log("archive"), places.archive_changes, archive.request_life_s)
+            log = places.log("archive")
+            server = S3Process(log, archive_port)
+            self._s3 = S3Behind(shape.node_ids, server, log, places.archive_changes, archive.request_life_s)
         self._nodes = {node: _Node(node, port) for node, port in zip(shape.node_ids, ports, strict=True)}
         pairs = [(a, b) for a in shape.node_ids for b in shape.node_ids if a != b]
         self._wires = {pair: LoopbackWire(*pair) for pair in pairs}
@@ -103,7 +98,7 @@ class ProcessCluster:
         for proxy in self._proxies.values():
             await proxy.open()
         if self._s3 is not None:
-            await self._s3.start(self._archive_port)
+            await self._s3.start()
         secret = random.SystemRandom().randbytes(16).hex()
         for node in self.nodes:
             write_config(self._places.config(node), self._config(node, secret))
@@ -169,30 +164,10 @@ class ProcessCluster:
         return self._wires[source, target]
 
     async def try_link(self, source: str, target: str, patience_s: float) -> Crossing:
-        connection = HttpConnection(*self._proxies[source, target].address)
-        clock = asyncio.get_running_loop().time
-        start_s = clock()
-        try:
-            await connection.request("GET", HEALTH, (), None, patience_s)
-        except (Lost, NotSent):
-            took_s = clock() - start_s
-            # a request that failed before its time was out, failed because somebody broke it
-            return Crossing("broken" if took_s < patience_s * 0.95 else "stalled", took_s * 1000)
-        finally:
-            connection.close()
-        return Crossing("answered", (clock() - start_s) * 1000)
+        return await cross(self._proxies[source, target].address, patience_s)
 
     async def is_link_reset(self, source: str, target: str, patience_s: float) -> bool:
-        reader, writer = await asyncio.open_connection(*self._proxies[source, target].address)
-        try:
-            async with asyncio.timeout(patience_s):
-                return await reader.read(1) == b""
-        except ConnectionResetError:
-            return True
-        except TimeoutError:
-            return False
-        finally:
-            writer.transport.abort()
+        return await is_reset(self._proxies[source, target].address, patience_s)
 
     def unexpected_deaths(self) -> list[str]:
         return [self._death(one) for one in self._nodes.values() if one.is_gone and not one.end_is_wanted]
@@ -205,47 +180,16 @@ class ProcessCluster:
         return {"amberio": own, "python": platform.python_version(), "system": platform.platform(terse=True)}
 
     def _config(self, node: str, secret: str) -> dict[str, object]:
-        disk = self._places.disks.resolve()
-        nodes = [
-            {
-                "node_id": one.node_id,
-                "bind_addr": f"{HOST}:{one.port}",
-                "advertise_addr": f"{HOST}:{one.port}",
-                "disks": [{"path": str(path)} for path in self._disks_of(disk / one.node_id)],
-            }
-            for one in self._nodes.values()
-        ]
-        shape = self._shape
-        healing: dict[str, object] = {
-            "enabled": shape.heal_every_s > 0,
-            "every_s": shape.heal_every_s or 1.0,
-            "tombstone_grace_s": shape.tombstones[0],
-            "tombstones_every_s": shape.tombstones[1],
-        }
-        if shape.parts_grace_s:
-            healing |= {"parts_every_s": shape.parts_grace_s / 2, "parts_grace_s": shape.parts_grace_s}
-        config: dict[str, object] = {
-            "initial_cluster": {
-                "nodes": nodes,
-                "replication": {"factor": shape.factor, "min_write_replicas": shape.min_write_replicas},
-            },
-            "auth": {"cluster_secret": secret},
-            "limits": {"drain_s": DRAIN_S, "request_s": REQUEST_S},
-            "trace": {"enabled": True, "directory": str(self._places.traces.resolve())},
-            "logging": {"format": "json", "level": "info"},
-            "s3": {"anonymous": True},
-            "healing": healing,
-            "routes": {
-                target: "{}:{}".format(*proxy.address)
-                for (source, target), proxy in self._proxies.items()
-                if source == node
-            },
-        }
-        if self._archive_shape.is_there:
-            config["archive"] = self._archive_shape.node_config(self._place_of_archive(node))
-        if self._mutants:
-            config["mutants"] = list(self._mutants)
-        return config
+        sites = {one.node_id: self._site(one) for one in self._nodes.values()}
+        routes = {b: "{}:{}".format(*proxy.address) for (a, b), proxy in self._proxies.items() if a == node}
+        shape = self._archive_shape
+        archive = shape.node_config(self._place_of_archive(node)) if shape.is_there else None
+        own, every = sites[node], list(sites.values())
+        return node_config(own, every, self._shape, secret, routes=routes, archive=archive, mutants=self._mutants)
+
+    def _site(self, one: _Node) -> Site:
+        disks = disks_below(str(self._places.disks.resolve() / one.node_id), self._shape.disks_per_node)
+        return Site(one.node_id, HOST, one.port, disks, str(self._places.traces.resolve()))
 
     def _place_of_archive(self, node: str) -> dict[str, object]:
         if self._s3 is not None:
@@ -254,31 +198,9 @@ class ProcessCluster:
         directory.mkdir(exist_ok=True)
         return {"directory": {"path": str(directory)}}
 
-    def _disks_of(self, directory: Path) -> list[Path]:
-        count = self._shape.disks_per_node
-        return [directory] if count == 1 else [directory / str(number) for number in range(1, count + 1)]
-
     async def _until_ready(self, one: _Node) -> None:
-        clock = asyncio.get_running_loop().time
-        end_s = clock() + READY_S
-        connection = HttpConnection(HOST, one.port)
-        says = "nothing"
-        try:
-            while clock() < end_s:
-                if one.is_gone:
-                    raise HarnessError(self._death(one))
-                try:
-                    answer = await connection.request("GET", HEALTH, (), None, 1.0)
-                except (NotSent, Lost) as error:
-                    says = str(error)
-                else:
-                    if answer.status == 200:
-                        return
-                    says = f"{answer.status} {answer.body[:200].decode('utf-8', 'replace')}"
-                await asyncio.sleep(POLL_S)
-        finally:
-            connection.close()
-        raise HarnessError(f"{one.node_id} is not ready after {READY_S:g} s; it says: {says}{self._last_lines(one)}")
+        log = self._places.log(one.node_id)
+        await until_ready(one.node_id, (HOST, one.port), lambda: self._death(one) if one.is_gone else None, log)
 
     async def _exit_code(self, one: _Node) -> int:
         assert one.process is not None
@@ -309,15 +231,4 @@ class ProcessCluster:
         return f"{one.node_id} ended by itself with exit code {code}{self._last_lines(one)}"
 
     def _last_lines(self, one: _Node) -> str:
-        try:
-            lines = self._places.log(one.node_id).read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            return ""
-        return "".join(f"\n    {line[:500]}" for line in lines[-LOG_LINES:])
-
-
-def write_config(file: Path, config: dict[str, object]) -> None:
-    """Write a node's configuration for its owner's eyes only: it holds the cluster's secret."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-        yaml.safe_dump(config, opened, sort_keys=False)
+        return last_lines(self._places.log(one.node_id))

@@ -14,6 +14,7 @@ import struct
 from collections import deque
 from typing import Final, cast
 
+HOST: Final = "127.0.0.1"
 HELD_BYTES_MAX: Final = 1 << 20  # what a pipe holds before it stops reading from its source
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
@@ -275,9 +276,10 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self.address = ("", 0)
 
-    async def open(self) -> None:
+    async def open(self, host: str = HOST) -> None:
+        """Listen at this address of ours."""
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: _Proxied(self._there, self._back, self._target).accepted(), "127.0.0.1", 0
+            lambda: _Proxied(self._there, self._back, self._target).accepted(), host, 0
         )
         self.address = self._server.sockets[0].getsockname()[:2]
 

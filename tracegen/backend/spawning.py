@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Final
 
+from tracegen.backend.proxy import HOST
 from tracegen.errors import HarnessError
 
 PACKAGES: Final = str(Path(__file__).resolve().parents[2])  # where impl is, whatever the working directory
-HOST: Final = "127.0.0.1"
 PORTS_BELOW_EPHEMERAL: Final = 12_000
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)

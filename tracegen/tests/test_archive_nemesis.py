@@ -17,9 +17,9 @@ from tracegen.archive.face import WayFaults
 from tracegen.archive.s3 import BUCKET, S3Behind
 from tracegen.archive.shape import ArchiveShape
 from tracegen.backend.process import ProcessCluster
+from tracegen.backend.proxy import HOST
 from tracegen.backend.sim.archive import SimBucket
 from tracegen.backend.sim.loop import SimLoop
-from tracegen.backend.spawning import HOST
 from tracegen.errors import Lost, NotSent
 from tracegen.history import Recorder, RunClock
 from tracegen.nemesis.inject import Injection, inject
@@ -158,9 +158,9 @@ def test_the_archive_outlives_its_nodes_and_ends_with_the_run(tmp_path: Path) ->
             await cluster.start_node("n1")
             assert world.endpoint("n1") == was
             assert "kept" in await cluster.archive.contents()
-            process = cluster.archive._process
-            assert process is not None
-        assert process.returncode is not None
+            server = cluster.archive._server
+            assert server.ended() is None
+        assert server.ended() is not None
         (line,) = (tmp_path / "archive.ndjson").read_text().splitlines()
         assert '"key":"kept"' in line
 

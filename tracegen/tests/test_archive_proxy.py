@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tracegen.archive import s3_server
 from tracegen.archive.face import Held, WayFaults
-from tracegen.archive.s3 import BUCKET, S3Behind
+from tracegen.archive.s3 import BUCKET, S3Behind, S3Process
 from tracegen.backend.spawning import free_ports
 from tracegen.errors import HarnessError
 
@@ -86,9 +86,10 @@ def _client(archive: S3Behind, node: str) -> Any:
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     root = tmp_path_factory.mktemp("archive")
-    archive = S3Behind(("n1", "n2"), root / "archive.log", root / "archive.ndjson", 5.0)
+    log = root / "archive.log"
+    archive = S3Behind(("n1", "n2"), S3Process(log, *free_ports(1)), log, root / "archive.ndjson", 5.0)
     with asyncio.Runner() as runner:
-        runner.run(archive.start(*free_ports(1)))
+        runner.run(archive.start())
         try:
             yield World(archive, runner)
         finally:
@@ -293,11 +294,12 @@ def test_a_machine_without_moto_is_told_what_to_install(tmp_path: Path, monkeypa
     (tmp_path / "moto").mkdir()
     (tmp_path / "moto" / "__init__.py").write_text("raise ImportError('no moto here')")
     monkeypatch.setattr("tracegen.backend.spawning.PACKAGES", f"{tmp_path}{os.pathsep}{Path.cwd()}")
-    archive = S3Behind(("n1",), tmp_path / "log", tmp_path / "changes", 5.0)
+    log = tmp_path / "log"
+    archive = S3Behind(("n1",), S3Process(log, *free_ports(1)), log, tmp_path / "changes", 5.0)
 
     async def story() -> None:
         try:
-            await archive.start(*free_ports(1))
+            await archive.start()
         finally:
             await archive.stop()
 
