@@ -9,7 +9,7 @@ BIN := .venv/bin
 JOBS ?= 2
 CLIENT ?= *
 
-.PHONY: help setup demo test lint fuzz model mutants sim honest hunt weaken clients engines bench lock clean
+.PHONY: help setup demo test lint fuzz model mutants sim honest hunt weaken clients engines bench image lock clean
 
 help:  ## say what there is to type
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,7 +24,7 @@ setup: .venv/.ready  ## make .venv with the pinned dependencies and the commands
 demo: .venv/.ready  ## break a three-node cluster on purpose and have TLC judge what happened
 	$(BIN)/tracegen demo
 
-test: .venv/.ready lint  ## run the whole test suite
+test: .venv/.ready lint  ## run the whole test suite; containers are part of it where a Docker engine can be had
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.ready
@@ -65,6 +65,9 @@ engines: .venv/.ready  ## engines that live on S3 (SlateDB, Icechunk, delta-rs, 
 
 bench: .venv/.ready  ## print the figures: checker, server against moto (installs nothing; wants wrk)
 	$(BIN)/python -m ci.bench
+
+image: .venv/.ready  ## build the node's image, amberio, at the Docker engine (a minute or two)
+	$(BIN)/python -m tracegen.backend.docker.images amberio
 
 lock:  ## pin the newest dependencies, with hashes
 	$(BIN)/pip install --quiet pip-tools

@@ -1,0 +1,1 @@
+"""What the images are made of: `wheels.py` fetches their packages."""
