@@ -19,6 +19,7 @@ from tracegen import mutants as trials
 from tracegen import scenario as scenarios
 from tracegen import summary
 from tracegen.backend.choice import carry_out_on, check_backend
+from tracegen.backend.docker.command import clean_command
 from tracegen.behaviours import behaviours_command
 from tracegen.checking import ACCEPTED, REFUSED, UNCHECKED, Checked, verify
 from tracegen.errors import HarnessError
@@ -40,7 +41,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 
 Seed = Annotated[int | None, typer.Option(min=0, help="Instead of the scenario's own.", show_default="the scenario's")]
 Backend = Annotated[
-    str, typer.Option(help="Where the nodes run: process (real ones, on this machine), or sim (virtual time).")
+    str,
+    typer.Option(help="Where nodes run: process (on this machine), docker (containers), sim (virtual time)."),
 ]
 Keep = Annotated[bool, typer.Option("--keep", help="Keep the nodes' disks in the run directory.")]
 Runs = Annotated[Path, typer.Option("--runs", help="Where run directories are made.")]
@@ -186,6 +188,7 @@ def mutants(
 
 
 app.command("behaviours")(behaviours_command)
+app.command("clean")(clean_command)
 app.command("shrink")(shrink_command)
 app.command("sim")(sim_command)
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from tracegen.backend.face import Cluster
 from tracegen.backend.process import ProcessCluster
 from tracegen.errors import HarnessError
 from tracegen.places import RunPlaces
@@ -11,7 +12,7 @@ from tracegen.report import RunReport
 from tracegen.run import carry_out
 from tracegen.scenario import SIMULATED_NEMESES, Scenario
 
-BACKENDS: Final = ("process", "sim")
+BACKENDS: Final = ("process", "docker", "sim")
 
 
 def check_backend(name: str, scenario: Scenario | None = None) -> None:
@@ -43,5 +44,18 @@ async def carry_out_on(
         from tracegen.backend.sim.session import simulate  # brings the server's code with it, which nobody else needs
 
         return await asyncio.to_thread(simulate, scenario, seed, places, mutants=mutants, say=say)
-    cluster = ProcessCluster(places, scenario.cluster, archive=scenario.archive, mutants=mutants, keep=keep)
-    return await carry_out(scenario, seed, cluster, places, mutants=mutants, say=say)
+    cluster = _cluster(backend, scenario, places, mutants, keep, say)
+    return await carry_out(scenario, seed, cluster, places, backend=backend, mutants=mutants, say=say)
+
+
+def _cluster(
+    backend: str, scenario: Scenario, places: RunPlaces, mutants: Sequence[str], keep: bool, say: Callable[[str], None]
+) -> Cluster:
+    if backend == "process":
+        return ProcessCluster(places, scenario.cluster, archive=scenario.archive, mutants=mutants, keep=keep)
+    from tracegen.backend.docker.cluster import DockerCluster  # needs the SDK, which nobody else does
+
+    nemeses = {fault.nemesis for fault in scenario.faults}
+    return DockerCluster(
+        places, scenario.cluster, archive=scenario.archive, nemeses=nemeses, mutants=mutants, keep=keep, say=say
+    )

@@ -9,7 +9,7 @@ from tracegen.cli import app
 from tracegen.mutants import MUTANTS
 from tracegen.scenario import names
 
-COMMANDS = ("run", "list", "describe", "demo", "mutants", "sim")
+COMMANDS = ("run", "list", "describe", "demo", "mutants", "sim", "clean")
 
 
 def said(*arguments: str) -> tuple[int, str]:
@@ -53,7 +53,7 @@ def test_describe_tells_what_archive_is_behind_the_cluster() -> None:
     [
         (("run", "no-such"), "no scenario is called 'no-such'; there are: "),
         (("describe", "no-such"), "no scenario is called 'no-such'; there are: "),
-        (("run", "quiet", "--backend", "docker"), "--backend is 'docker'"),
+        (("run", "quiet", "--backend", "podman"), "--backend is 'podman'"),
         (("run", "quiet", "--mutant", "no-such"), "no mutant is called 'no-such'; there are: " + MUTANTS[0]),
         (("mutants", "--only", "no-such"), "no mutant is called 'no-such'"),
         (("mutants", "--seeds", "many"), "--seeds is 'many'; use a number such as 7, or a range such as 1..50"),
