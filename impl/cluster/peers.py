@@ -14,13 +14,14 @@ import msgspec
 import structlog
 
 from impl.cluster import wire
+from impl.cluster.door import LIFE, TARGET, UPGRADE, life_of
 from impl.cluster.link import Link, LinkCounters
 from impl.cluster.liveness import Liveness, PeerStatus
+from impl.cluster.lives import Lives
 from impl.cluster.secret import PROOF, TIME, Secret
-from impl.cluster.serving import TARGET, UPGRADE
 from impl.cluster.wire import Frame, Kind
 from impl.doors import Clock, Network, Random
-from impl.errors import AmberioError, DiskFull, NeverWritten, Overloaded, PeerError
+from impl.errors import AmberioError, DiskFull, NeverWritten, Overloaded, PeerError, Unauthorised
 from impl.model import AcceptedPage, Ballot, Rows
 from impl.protocol.liveness import VOUCH_S, Probe
 from impl.protocol.messages import Failure, Reply, Request, Told
@@ -64,11 +65,14 @@ class Peers:
         counters: LinkCounters,
         before_bytes: Callable[[], None],
         liveness: Liveness,
+        lives: Lives,
     ) -> None:
+        self._who = who
         self._clock = clock
+        self._lives = lives
         self._liveness = liveness
         liveness.on_news = self._ping_all
-        context = _Context(who, secret, clock, random, network, counters, before_bytes, liveness)
+        context = _Context(who, secret, clock, random, network, counters, before_bytes, liveness, lives)
         self._control = {node: _Channel(node, address, "control", context) for node, address in addresses.items()}
         self._bulk = {node: _Channel(node, address, "bulk", context) for node, address in addresses.items()}
         self._tasks: list[asyncio.Task[None]] = []
@@ -146,6 +150,25 @@ class Peers:
         """Tell a node that it has not accepted what another one has, at this ballot; raises PeerError."""
         await self._bulk[node].converse(Kind.BEHIND, wire.encode(wire.Behind(path, source, accepted)), timeout_s)
 
+    async def ask_life(self, node: str, timeout_s: float) -> int:
+        """The last life of this node that another one knows of, 0 if none; raises PeerError."""
+        payload = wire.encode(wire.AskLife(self._who.node_id))
+        return wire.decode_life((await self._control[node].converse(Kind.ASK_LIFE, payload, timeout_s))[2]).life
+
+    async def meet(self, node: str, life: int, cause: str, timeout_s: float) -> str:
+        """Have a node know durably that this one is in this life, and drop what it heard of earlier ones.
+
+        The id of its event that says so; meeting again does no harm. Raises PeerError.
+        """
+        payload = wire.encode(wire.Meet(self._who.node_id, life, cause))
+        return wire.decode_met((await self._control[node].converse(Kind.MEET, payload, timeout_s))[2]).event
+
+    def leave_earlier(self, node: str, life: int) -> None:
+        """Hang up on a node in any life before this one; whoever waits for an answer of it gets an error."""
+        for channels in (self._control, self._bulk):
+            if node in channels:
+                channels[node].leave_earlier(life)
+
     def heard_from(self, node: str) -> None:
         """A node has dialled us, so it can be dialled."""
         for channels in (self._control, self._bulk):
@@ -199,7 +222,8 @@ class Peers:
                 if is_ping_due:
                     channel.ping(now_s)
             for probe in self._liveness.tick():
-                self._ask_others(probe)
+                if self._lives.own:  # nobody looks for others on behalf of the unborn
+                    self._ask_others(probe)
 
 
 class _Context(msgspec.Struct, frozen=True):
@@ -213,6 +237,7 @@ class _Context(msgspec.Struct, frozen=True):
     counters: LinkCounters
     before_bytes: Callable[[], None]
     liveness: Liveness
+    lives: Lives
 
 
 class _Channel:
@@ -224,6 +249,7 @@ class _Channel:
         self._name = name
         self._context = context
         self._link: Link | None = None
+        self._life = 0
         self._lost: asyncio.Event = asyncio.Event()
         self._is_back: asyncio.Event = asyncio.Event()
         self._pending: dict[int, tuple[float, _OnAnswer]] = {}
@@ -305,6 +331,11 @@ class _Channel:
         if self._link is None:
             self._is_back.set()
 
+    def leave_earlier(self, life: int) -> None:
+        """Hang up if it was dialled in a life before this one."""
+        if self._link is not None and self._life < life:
+            self._link.close(f"it was in its life {self._life}, and is in its life {life}")
+
     def hang_up(self, reason: str) -> None:
         if self._link is not None:
             self._link.close(reason)
@@ -335,7 +366,7 @@ class _Channel:
     async def _dial(self) -> None:
         """Connect and shake hands; raises OSError, TimeoutError, PeerError."""
         context = self._context
-        done: asyncio.Future[tuple[asyncio.Transport, bytes]] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[tuple[asyncio.Transport, bytes, int]] = asyncio.get_running_loop().create_future()
         now_ms = context.clock.now_ms()
         headers = context.secret.headers("GET", TARGET, now_ms)
         expected = context.secret.proof("101", headers[TIME.decode()], headers[PROOF.decode()])
@@ -347,6 +378,7 @@ class _Channel:
             f"x-amberio-cluster: {context.who.cluster_id}",
             f"x-amberio-node: {context.who.node_id}",
             f"x-amberio-channel: {self._name}",
+            f"{LIFE}: {context.lives.own}",
             *(f"{name}: {value}" for name, value in headers.items()),
         ]
         hello = "\r\n".join([*lines, "", ""]).encode()
@@ -354,7 +386,10 @@ class _Channel:
         try:
             async with asyncio.timeout(HANDSHAKE_S):
                 await context.network.dial(lambda: handshake, *self._address)
-                transport, leftover = await done
+                transport, leftover, life = await done
+                context.lives.admit(self._node, life)
+                if context.lives.is_unheard_of(self._node, life):
+                    await context.lives.learn(self._node, life)
                 if transport.is_closing():
                     # its end went to the handshake, which was over: the link would never hear of it
                     raise PeerError("it closed the connection right after the handshake")
@@ -363,7 +398,7 @@ class _Channel:
             raise
         link = Link(context.clock, context.counters, context.before_bytes, self._received, self._gone)
         self._lost = asyncio.Event()
-        self._link = link
+        self._link, self._life = link, life
         transport.set_protocol(link)
         link.opened(transport, leftover)
         self.ping(context.clock.monotonic_s())
@@ -397,7 +432,9 @@ class _Channel:
 class _Handshake(asyncio.Protocol):
     """Asks for the upgrade, and checks that the other side knows the secret too."""
 
-    def __init__(self, hello: bytes, expected: str, done: "asyncio.Future[tuple[asyncio.Transport, bytes]]") -> None:
+    def __init__(
+        self, hello: bytes, expected: str, done: "asyncio.Future[tuple[asyncio.Transport, bytes, int]]"
+    ) -> None:
         self._hello = hello
         self._expected = expected
         self._done = done
@@ -423,7 +460,10 @@ class _Handshake(asyncio.Protocol):
             self._done.set_exception(PeerError("it does not know the cluster's secret"))
         else:
             assert self._transport is not None
-            self._done.set_result((self._transport, leftover))
+            try:
+                self._done.set_result((self._transport, leftover, life_of(headers.get(LIFE))))
+            except Unauthorised as error:
+                self._done.set_exception(error)
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self._done.done():

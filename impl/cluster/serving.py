@@ -1,4 +1,4 @@
-"""The answering end of the links between nodes: takes over an upgraded HTTP connection and serves frames on it."""
+"""The answering end of the links between nodes: what each frame of a born node is answered. How links open: door.py."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
@@ -6,29 +6,18 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from impl.cluster import wire
+from impl.cluster.door import Door, Gossip, Upgraded
 from impl.cluster.link import Link, LinkCounters
-from impl.cluster.secret import PROOF, TIME, Secret
+from impl.cluster.lives import Lives
+from impl.cluster.secret import Secret
 from impl.cluster.wire import Frame, Kind
 from impl.doors import Clock
-from impl.errors import AmberioError, Unauthorised
+from impl.errors import AmberioError
 from impl.model import AcceptedPage, Ballot, Rows
 from impl.protocol.messages import Failure, Reply, Request, Told
 
-TARGET: Final = "/internal/v1/rpc"
-UPGRADE: Final = "amberio-rpc/1"
 PARTS_AT_ONCE_MAX: Final = 4
 """Parts of one link that may be on their way to the disk; beyond, its socket is not read."""
-
-
-class Upgraded(Protocol):
-    """The HTTP request that asked for the upgrade."""
-
-    @property
-    def method(self) -> str: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def headers(self) -> Mapping[bytes, bytes]: ...
 
 
 class Registers(Protocol):
@@ -47,13 +36,6 @@ class Parts(Protocol):
     async def get(self, slot: int, digest: str) -> bytes: ...
 
 
-class Gossip(Protocol):
-    """What this node knows of who lives (liveness.py)."""
-
-    def pulse(self) -> bytes: ...
-    def heard(self, payload: bytes) -> None: ...
-
-
 class PeerServer:
     """Answers other nodes."""
 
@@ -69,59 +51,31 @@ class PeerServer:
         before_bytes: Callable[[], None],
         on_dialled: Callable[[str], None],
         probe: Callable[[str], Awaitable[bool]],
+        lives: Lives,
+        leave_earlier: Callable[[str, int], None],
     ) -> None:
-        self._on_dialled = on_dialled
+        """`leave_earlier` drops what this node has asked, and was told, in lives of a node before the one it is in."""
+        self._lives = lives
+        self._leave_earlier = leave_earlier
+        self.on_meet: Callable[[str, int, str], str] = lambda node, life, cause: ""
         self._gossip = gossip
         self._ping_for = probe
         self.on_behind: Callable[[str, str, Ballot], None] = lambda path, source, accepted: None
-        self._cluster_id = cluster_id
-        self._secret = secret
         self._registers = registers
         self._parts = parts
-        self._clock = clock
-        self._counters = counters
-        self._before_bytes = before_bytes
-        self._links: dict[Link, int] = {}
-        self._dialled: dict[tuple[str, str], Link] = {}
+        self._door = Door(gossip, cluster_id, secret, lives, clock, counters, before_bytes, self._received, on_dialled)
+        self._parts_under_way: dict[Link, int] = {}
         self._tasks: dict[asyncio.Task[None], None] = {}
 
     def upgrade(self, request: Upgraded, transport: asyncio.Transport, leftover: bytes) -> None:
-        """Take the connection over; raises Unauthorised for a stranger or a node of another cluster."""
-        self._secret.check(request.method, TARGET, request.headers, self._clock.now_ms())
-        cluster_id = request.headers.get(b"x-amberio-cluster", b"").decode("latin-1")
-        if cluster_id != self._cluster_id:
-            raise Unauthorised(f"this node is of cluster {self._cluster_id}, the caller of {cluster_id[:40]!r}")
-        time, proof = (request.headers[name].decode("latin-1") for name in (TIME, PROOF))
-        transport.write(
-            f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\n"
-            f"{PROOF.decode()}: {self._secret.proof('101', time, proof)}\r\n\r\n".encode()
-        )
-        link = Link(self._clock, self._counters, self._before_bytes, self._received, self._lost)
-        self._links[link] = 0
-        node, channel = (
-            request.headers.get(name, b"").decode("latin-1") for name in (b"x-amberio-node", b"x-amberio-channel")
-        )
-        # a node keeps one connection for each channel: what is left of an earlier one is half open, and nobody else
-        # would ever tell us so
-        earlier = self._dialled.pop((node, channel), None)
-        if earlier is not None:
-            earlier.close("the node has dialled anew")
-        self._dialled[node, channel] = link
-        transport.set_protocol(link)
-        link.opened(transport, leftover)
-        self._on_dialled(node)
+        """Take the connection over; raises Unauthorised for whom this node does not listen to (door.py)."""
+        self._door.upgrade(request, transport, leftover)
 
     def close(self) -> None:
         """Hang up on everyone."""
-        for link in tuple(self._links):
-            link.close("this node stops")
+        self._door.close()
         for task in self._tasks:
             task.cancel()
-
-    def _lost(self, link: Link, reason: str) -> None:
-        self._links.pop(link, None)
-        for dialler in [dialler for dialler, kept in self._dialled.items() if kept is link]:
-            del self._dialled[dialler]
 
     def _received(self, link: Link, received: Frame) -> None:
         kind, request_id, payload, chunks = received
@@ -150,6 +104,10 @@ class PeerServer:
         elif kind is Kind.GET_PART:
             self._busy(link, 1)
             self._begin(link, request_id, self._get(link, request_id, wire.decode_part(payload)))
+        elif kind is Kind.MEET:
+            self._begin(link, request_id, self._meet(link, request_id, wire.decode_meet(payload)))
+        elif kind is Kind.ASK_LIFE:
+            self._door.answer_unborn(link, received)
         else:
             raise wire.BadFrame(f"a {kind.name} that answers nothing")
 
@@ -170,6 +128,13 @@ class PeerServer:
         page = await self._registers.accepted_page(asked.slots, asked.after, asked.limit)
         link.send(Kind.BALLOTS, request_id, wire.encode(page))
 
+    async def _meet(self, link: Link, request_id: int, said: wire.Meet) -> None:
+        """A node has begun a new life: know it durably, then drop what was heard of earlier ones, then say so."""
+        await self._lives.learn(said.node, said.life)
+        self._door.hang_up_on_earlier(said.node, said.life)
+        self._leave_earlier(said.node, said.life)
+        link.send(Kind.MET, request_id, wire.encode(wire.Met(self.on_meet(said.node, said.life, said.cause))))
+
     async def _put(self, link: Link, request_id: int, header: wire.PartHeader, chunks: list[bytes]) -> None:
         try:
             reused = await self._parts.put(header.slot, header.digest, chunks)
@@ -187,13 +152,12 @@ class PeerServer:
 
     def _busy(self, link: Link, more: int) -> None:
         """Count the link's parts on their way, and stop reading it while there are too many."""
-        if link not in self._links:
-            return
-        was_full = self._links[link] >= PARTS_AT_ONCE_MAX
-        self._links[link] += more
-        is_full = self._links[link] >= PARTS_AT_ONCE_MAX
-        if was_full != is_full:
-            link.pause_receiving(is_full)
+        before = self._parts_under_way.pop(link, 0)
+        now = before + more
+        if now:
+            self._parts_under_way[link] = now
+        if (before >= PARTS_AT_ONCE_MAX) != (now >= PARTS_AT_ONCE_MAX):
+            link.pause_receiving(now >= PARTS_AT_ONCE_MAX)
 
     def _begin(self, link: Link, request_id: int, work: Coroutine[Any, Any, None]) -> None:
         async def guarded() -> None:

@@ -45,6 +45,10 @@ class Kind(IntEnum):
     PROBED = 18  # Probed
     BEHIND = 30  # Behind
     HEARD = 31  # Nothing
+    ASK_LIFE = 32  # AskLife
+    LIFE = 33  # Life
+    MEET = 34  # Meet
+    MET = 35  # Met
 
 
 class Scan(msgspec.Struct, frozen=True, array_like=True):
@@ -112,6 +116,32 @@ class Probed(msgspec.Struct, frozen=True, array_like=True):
     is_reached: bool = False
 
 
+class AskLife(msgspec.Struct, frozen=True, array_like=True):
+    """Which life of this node do you know of?"""
+
+    node: str
+
+
+class Life(msgspec.Struct, frozen=True, array_like=True):
+    """The last one; 0 if none is known."""
+
+    life: int
+
+
+class Meet(msgspec.Struct, frozen=True, array_like=True):
+    """The node that asks is in this life now: drop what it said in earlier ones. `cause` is its event that says so."""
+
+    node: str
+    life: int
+    cause: str
+
+
+class Met(msgspec.Struct, frozen=True, array_like=True):
+    """That is durable now, and done; `event` says so in the trace of who answers."""
+
+    event: str
+
+
 encode: Final = msgspec.msgpack.Encoder().encode
 decode_ask: Final = msgspec.msgpack.Decoder(Prepare | Accept | Read).decode
 decode_answer: Final = msgspec.msgpack.Decoder(State | Refusal | Failure).decode
@@ -127,6 +157,10 @@ decode_failure: Final = msgspec.msgpack.Decoder(Failure).decode
 decode_told: Final = msgspec.msgpack.Decoder(Told).decode
 decode_pulse: Final = msgspec.msgpack.Decoder(Pulse).decode
 decode_probed: Final = msgspec.msgpack.Decoder(Probed).decode
+decode_ask_life: Final = msgspec.msgpack.Decoder(AskLife).decode
+decode_life: Final = msgspec.msgpack.Decoder(Life).decode
+decode_meet: Final = msgspec.msgpack.Decoder(Meet).decode
+decode_met: Final = msgspec.msgpack.Decoder(Met).decode
 
 Frame = tuple[Kind, int, bytes, list[bytes]]
 """Kind, request id, payload, and the chunks of the part that followed (empty for most kinds)."""

@@ -7,9 +7,10 @@ from typing import Protocol
 
 from prometheus_client.registry import Collector
 
+from impl.cluster.door import Upgraded
 from impl.cluster.liveness import Liveness
 from impl.cluster.peers import Peers
-from impl.cluster.serving import PeerServer, Upgraded
+from impl.cluster.serving import PeerServer
 from impl.node.healer import Healer
 from impl.node.importer import OnBucket
 from impl.node.local import Local

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from impl.cluster.link import LinkCounters
 from impl.cluster.liveness import Liveness
+from impl.cluster.lives import Lives
 from impl.cluster.metrics import LinkMetrics
 from impl.cluster.peers import Peers, Who
 from impl.cluster.registry.embedded import Cluster
@@ -116,6 +117,7 @@ class _Common:
     liveness: Liveness
     secret: Secret
     counters: LinkCounters
+    lives: Lives
     peers: Peers
 
     @property
@@ -135,6 +137,7 @@ def _common(settings: Settings, cluster: Cluster, node_id: str, opened: Opened, 
     liveness = Liveness(Hello(node_id, who.incarnation), addresses, doors.clock)
     secret = Secret(settings.auth.cluster_secret)
     counters = LinkCounters()
+    lives = Lives(opened.store)
     return _Common(
         settings,
         cluster,
@@ -151,8 +154,18 @@ def _common(settings: Settings, cluster: Cluster, node_id: str, opened: Opened, 
         liveness,
         secret,
         counters,
+        lives,
         Peers(
-            who, addresses, secret, doors.clock, doors.random, doors.network, counters, opened.tracer.flush, liveness
+            who,
+            addresses,
+            secret,
+            doors.clock,
+            doors.random,
+            doors.network,
+            counters,
+            opened.tracer.flush,
+            liveness,
+            lives,
         ),
     )
 
@@ -208,6 +221,8 @@ def _peer_server(common: _Common, rooms: _Rooms) -> PeerServer:
         common.tracer.flush,
         common.peers.heard_from,
         common.peers.probe,
+        common.lives,
+        common.peers.leave_earlier,
     )
 
 

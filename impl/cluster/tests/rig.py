@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 
 from impl.cluster.link import LinkCounters
 from impl.cluster.liveness import Liveness
+from impl.cluster.lives import Lives
 from impl.cluster.peers import Peers, Who
 from impl.cluster.secret import Secret
 from impl.cluster.serving import PeerServer
 from impl.cluster.wire import Hello
 from impl.doors import Network, RealClock, RealNetwork, RealRandom
-from impl.errors import AmberioError, NeverWritten, Unauthorised
+from impl.errors import AmberioError, NeverWritten
 from impl.model import NO_BALLOT, AcceptedPage, Rows
 from impl.protocol.messages import Failure, Read, Reply, Request, State, Told
 
@@ -57,6 +58,20 @@ class RegistersDouble:
 
     def failure(self, error: AmberioError) -> Failure:
         return Failure("not_found" if isinstance(error, NeverWritten) else "io_error", str(error))
+
+
+class KnownDouble:
+    """What a node's disk knows of lives; `gate` holds what is to be learnt while unset."""
+
+    def __init__(self, life: int = 1, **lives: int) -> None:
+        self.life = life
+        self.lives = dict(lives)
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def learn(self, node: str, life: int) -> None:
+        await self.gate.wait()
+        self.lives[node] = max(life, self.lives.get(node, 0))
 
 
 class PartsDouble:
@@ -108,7 +123,7 @@ class Front(asyncio.Protocol):
         if end:
             try:
                 self._server.upgrade(Upgrade(head), self._transport, leftover)
-            except Unauthorised:
+            except AmberioError:
                 self._transport.write(b"HTTP/1.1 403 Forbidden\r\n\r\n")
                 self._transport.close()
 
@@ -120,6 +135,8 @@ class Answering:
         self.registers = RegistersDouble()
         self.parts = PartsDouble()
         self.dialled: list[str] = []
+        self.known = KnownDouble()
+        self.left: list[tuple[str, int]] = []
         self.port = 0
         self.incarnation = 1
         self._listening: asyncio.Server
@@ -137,6 +154,8 @@ class Answering:
             lambda: None,
             self.dialled.append,
             self.probed,
+            Lives(self.known),
+            lambda node, life: self.left.append((node, life)),
         )
         loop = asyncio.get_running_loop()
         self._listening = await loop.create_server(lambda: Front(self.server), "127.0.0.1", self.port)
@@ -159,6 +178,7 @@ def peers_of(
     cluster: str = CLUSTER,
     before_bytes: Callable[[], None] = lambda: None,
     network: Network | None = None,
+    known: KnownDouble | None = None,
 ) -> Peers:
     """The asking node's peers, with one other node, which is on `port`."""
     addresses = {"n2": ("127.0.0.1", port)}
@@ -172,6 +192,7 @@ def peers_of(
         LinkCounters(),
         before_bytes,
         Liveness(Hello("n1", 1), addresses, RealClock()),
+        Lives(known or KnownDouble()),
     )
 
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from impl.cluster import peers as peers_module
+from impl.cluster.door import TARGET
 from impl.cluster.peers import Peers
 from impl.cluster.secret import Secret
-from impl.cluster.serving import TARGET
 from impl.cluster.tests.rig import CLUSTER, SECRET, WAIT_S, Answering, connected, is_up, peers_of, read, until
 from impl.cluster.wire import Kind
 from impl.doors import RealClock
@@ -214,7 +214,7 @@ def test_a_silent_connection_is_given_up_and_dialled_again(monkeypatch: pytest.M
         await asyncio.sleep(0.5)
         assert len(answering.dialled) == dialled, "a connection on which pongs come is not silent"
         answers = Answers()
-        for link in tuple(answering.server._links):
+        for link in tuple(answering.server._door._links):
             link.pause_receiving(True)
         answers.ask(peers, "now", 30.0)
         await answers.all_in()
@@ -228,7 +228,12 @@ def test_a_node_that_dials_anew_leaves_no_half_open_connection_behind() -> None:
     async def dial(answering: Answering, channel: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection("127.0.0.1", answering.port)
         headers = SECRET.headers("GET", TARGET, RealClock().now_ms())
-        headers |= {"x-amberio-cluster": CLUSTER, "x-amberio-node": "n7", "x-amberio-channel": channel}
+        headers |= {
+            "x-amberio-cluster": CLUSTER,
+            "x-amberio-node": "n7",
+            "x-amberio-channel": channel,
+            "x-amberio-life": "1",
+        }
         lines = [f"GET {TARGET} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
         writer.write("\r\n".join(lines).encode())
         await reader.readuntil(b"\r\n\r\n")
@@ -239,10 +244,10 @@ def test_a_node_that_dials_anew_leaves_no_half_open_connection_behind() -> None:
         await answering.start()
         first, first_writer = await dial(answering, "control")
         other, other_writer = await dial(answering, "bulk")
-        assert len(answering.server._links) == 2
+        assert len(answering.server._door._links) == 2
         again, again_writer = await dial(answering, "control")
         assert await asyncio.wait_for(first.read(), WAIT_S) == b"", "the one that was left is hung up on"
-        assert len(answering.server._links) == 2
+        assert len(answering.server._door._links) == 2
         assert not other.at_eof() and not again.at_eof()
         for writer in (first_writer, other_writer, again_writer):
             writer.close()

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-from impl.cluster.serving import Upgraded
+from impl.cluster.door import Upgraded
 from impl.errors import AmberioError
 from tracegen.backend.sim.loop import SimLoop
 
