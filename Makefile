@@ -39,7 +39,7 @@ fuzz: .venv/.ready  ## feed each parser of strangers' bytes a million inputs, gu
 model: .venv/.ready  ## check every bounded model and refute every broken twin (minutes)
 	$(BIN)/checker model --deep
 	$(BIN)/checker model --spec bucket
-	$(BIN)/checker model --spec tiering
+	$(BIN)/checker model --deep --spec tiering
 
 mutants: .venv/.ready  ## show that the checker catches every deliberate bug, and never the honest node
 	$(BIN)/tracegen mutants --seeds 1..50

@@ -220,6 +220,11 @@ class Register(msgspec.Struct, frozen=True, array_like=True):
         """That of the head that is accepted here."""
         return self.head.generation if self.head and self.accepted else 0
 
+    @property
+    def is_floor(self) -> bool:
+        """Is nothing accepted here, but was something forgotten, of this path or of others in its slot?"""
+        return self.head is not None and not self.accepted
+
     def waits_for_archive(self, is_tiered: bool) -> bool:
         """Is there a head that the archive is to hold, and is not known to? `is_tiered`: so the path's mode wants it.
 

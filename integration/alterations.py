@@ -293,14 +293,17 @@ def of_another(site: Site) -> Any:
 
 
 def used_before(site: Site) -> Any:
-    own = [b for b in site.ballots() if b[1] == site.entry.node and b[0] and b < site.said["ballot"]]
-    return own[0] if own else NOWHERE
+    """One of its own that it began with: a Floor may be of another path, and its ballot one not used for this path."""
+    began = [entry for entry in site.before if entry.kind == "Prepare" and entry.node == site.entry.node]
+    return next((entry.fields["ballot"] for entry in began), NOWHERE)
 
 
 IS_SEEN_BY_ITS_ETAG: Final = "found.present = (found.etag # 0)"
 UNCONDITIONAL: Final = "condition = Unchanged(looked[n].found)"
 KNOWN: Final = 'by # "told" => generation = knows[n]'
 FIRST: Final = 'by # "told" => isSettled = (generation = 1)'
+
+NOTHING_TO_SHIP: Final = "archived[n] = 0 => (generation = 0 \\/ ~isTiered)"
 
 ALTERATIONS: Final[list[Alteration]] = [
     *stated("Restart", "promised", "accepted", "generation", "etag", "deleted", "versions", "archived", "settled"),
@@ -338,6 +341,10 @@ ALTERATIONS: Final[list[Alteration]] = [
     *carried("Adopt", "read", "ballot", "generation"),
     *stated("Adopt", "etag", "deleted", "versions", "write_id"),
     *found("Collect"),
+    *stated("Collect", "was_archived", "was_settled"),
+    Alteration("Collect", "is_tiered", "where nothing was shipped", lambda site: True, NOTHING_TO_SHIP).where(
+        lambda site: site.said["was_archived"] == 0 and site.said["was_generation"] > 0
+    ),
     *carried("Collect", "read"),
     *counted("Collect"),
     Alteration("Floor", "ballot", "below a promise", lambda site: [0, site.entry.node], false="b >= promised[r]").where(

@@ -104,7 +104,7 @@ class Story:
         else:
             counted = self._accepts[:WRITE_QUORUM]
             names = [cause.node for cause in counted]
-            was = self.nodes["n1"].generation
+            was = self._head["generation"]
             proposal = self.say("n1", "Propose", *counted, **change, counted=names, was_generation=was)
             accepts = []
         for node in on:
@@ -144,6 +144,17 @@ class Story:
         generation = self._head["generation"]
         said = {"read": name, "counted": counted, "accepted": self._chosen, "generation": generation}
         return self.say(node, "Read", *reports, **said, **_group())
+
+    def collect(self, node: str, **instead: Any) -> Entry:
+        """It asks all, and forgets what is deleted; what it was told need not be true any more."""
+        self._reads += 1
+        name = f"r{self._reads}"
+        reports = [self.say(replica, "Report", read=name, **self._was(replica)) for replica in NODES]
+        said = {"read": name, "counted": list(NODES), "is_tiered": True, **self._was(node), **self._record(node)}
+        at = self.nodes[node]
+        at.accepted, at.generation, at.etag, at.deleted, at.versions = None, 0, None, False, ()
+        at.archived, at.settled = 0, False
+        return self.say(node, "Collect", *reports, **{**said, **instead})
 
     def _was(self, node: str) -> dict[str, Any]:
         at = self.nodes[node]
@@ -295,6 +306,34 @@ def deleted_in_the_end(story: Story) -> Story:
     return story
 
 
+def deleted_and_forgotten(story: Story) -> Story:
+    """Each forgets when it knows that the deletion is there for good; what is written then begins a new record."""
+    ship, _ = story.archive(story.write(A))
+    _, confirm = story.archive(story.write(None), ship)
+    story.confirm("n2", confirm)
+    settle = story.settle("n1", story.look("n1", story.read("n1")))
+    story.collect("n1")
+    story.confirm("n2", settle)
+    story.confirm("n3", settle)
+    story.collect("n3")
+    story.collect("n2")
+    ship, confirm = story.archive(story.write(A))
+    for node in ("n2", "n3"):
+        story.confirm(node, confirm)
+    story.settle("n1", story.look("n1", story.read("n1"), ship))
+    story.evict("n1")
+    story.restart()
+    return story
+
+
+def deleted_and_forgotten_where_there_is_no_archive(story: Story) -> Story:
+    story.write(A)
+    story.write(None)
+    for node in NODES:
+        story.collect(node, is_tiered=False)
+    return story
+
+
 def answer_lost(story: Story) -> Story:
     """Who gets no answer looks again; another one that looks finds out, too."""
     first = story.write(A)
@@ -357,6 +396,8 @@ def a_stranger_replaces_what_is_deleted(story: Story) -> Story:
 _HONEST: Final = (
     written_told_and_evicted,
     deleted_in_the_end,
+    deleted_and_forgotten,
+    deleted_and_forgotten_where_there_is_no_archive,
     answer_lost,
     same_bytes_again,
     taken_away_from_outside,

@@ -1,5 +1,6 @@
 """The cloud behind a cluster: write-through, write-back, read-through (A5, R1), with moto's S3 as the cloud."""
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -85,6 +86,12 @@ def in_archive(moto: Moto, nodes: TieredNodes, path: str) -> Any:
 def body_in_archive(moto: Moto, nodes: TieredNodes, path: str) -> bytes | None:
     found = in_archive(moto, nodes, path)
     return None if found is None else bytes(found[0])
+
+
+def rows(nodes: TieredNodes, node: str, paths: set[str]) -> set[str]:
+    """Which of these paths a node's database has a row of."""
+    with sqlite3.connect(f"file:{nodes.disk(node) / 'registers.db'}?mode=ro", uri=True) as database:
+        return {path for (path,) in database.execute("SELECT path FROM registers")} & paths
 
 
 def is_import_done(nodes: TieredNodes, node: str) -> bool:
@@ -301,6 +308,63 @@ def test_only_what_the_archive_has_leaves_the_disk_and_is_read_all_the_same(moto
         until(lambda: all(on_disk(node) <= 1_000_000 for node in nodes.names), "nothing is evicted")
         for path, body in bodies.items():
             assert nodes.ask("n2", "GET", blob(path)).body == body
+
+
+def test_what_is_deleted_is_forgotten_when_it_is_gone_from_the_archive_for_good(moto: Moto, tmp_path: Path) -> None:
+    """Row B5, with an archive: not while the deletion waits, nor while an older request may still come."""
+    life_s = 4.0
+    nodes = tiered(moto, tmp_path, 3, mode="write_back", request_life_s=life_s)
+    nodes.more = {"healing": {"every_s": 0.2, "tombstone_grace_s": 0.1, "tombstones_every_s": 0.1}}
+    paths = {f"gone/{number}" for number in range(4)}
+
+    with running(nodes):
+        for path in paths:
+            assert nodes.put("n1", path, LARGE).status == 201
+        until_shipped(nodes)
+        moto.trouble = lambda _: "cut"
+        try:
+            for path in paths:
+                assert nodes.delete("n2", path).status == 200
+            time.sleep(0.5)
+            assert all(rows(nodes, node, paths) == paths for node in nodes.names), "the archive has it all yet"
+        finally:
+            moto.reset()
+        shipped_s = time.monotonic()
+        until(lambda: not any(rows(nodes, node, paths) for node in nodes.names), "not all is forgotten")
+        assert time.monotonic() - shipped_s >= life_s, "forgotten while a request that was older may have been alive"
+        for path in paths:
+            assert {nodes.get(node, path).status for node in nodes.names} == {404}
+            assert in_archive(moto, nodes, path) is None
+            assert nodes.put("n3", path, b"anew").json["generation"] == 3
+        until_shipped(nodes)
+        assert {body_in_archive(moto, nodes, path) for path in paths} == {b"anew"}
+
+
+def test_nothing_is_forgotten_before_the_import_is_done_as_it_would_come_back(moto: Moto, tmp_path: Path) -> None:
+    """Row A5: of a path whose mode keeps its deletion from the archive, the object is there yet."""
+    nodes = tiered(moto, tmp_path, 3, mode="none")
+    nodes.more = {
+        "init_scan": {"enabled": True},
+        "healing": {"every_s": 0.2, "tombstone_grace_s": 0.1, "tombstones_every_s": 0.1},
+    }
+    moto.client.put_object(Bucket=nodes.bucket, Key="old/1", Body=b"before")
+
+    def no_list(environ: dict[str, Any]) -> moto_server.Fault | None:
+        return "cut" if "list-type" in environ["QUERY_STRING"] else None
+
+    moto.trouble = no_list
+    try:
+        with running(nodes):
+            assert nodes.get("n1", "old/1").body == b"before"
+            assert nodes.delete("n1", "old/1").status == 200
+            time.sleep(1.5)
+            assert {nodes.get(node, "old/1").status for node in nodes.names} == {410}
+            moto.trouble = lambda _: None
+            until(lambda: all(is_import_done(nodes, node) for node in nodes.names), "the import does not end")
+            until(lambda: not any(rows(nodes, node, {"old/1"}) for node in nodes.names), "it is not forgotten")
+            assert {nodes.get(node, "old/1").status for node in nodes.names} == {404}
+    finally:
+        moto.reset()
 
 
 def test_a_node_ends_in_time_though_its_archive_is_silent(moto: Moto, tmp_path: Path) -> None:

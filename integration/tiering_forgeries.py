@@ -194,6 +194,27 @@ def answered_too_early(story: Story) -> None:
     story.answer(first, story.look("n1", story.read("n1")))
 
 
+# -- what is forgotten -------------------------------------------------------------------------------------------------
+
+
+def forgotten_what_is_not_shipped(story: Story) -> None:
+    story.write(A)
+    story.write(None)
+    story.collect("n1")
+
+
+def forgotten_when_the_object_is_there(story: Story) -> None:
+    story.archive(story.write(A))
+    story.write(None)
+    story.collect("n1")
+
+
+def forgotten_before_it_is_settled(story: Story) -> None:
+    ship, _ = story.archive(story.write(A))
+    story.archive(story.write(None), ship)
+    story.collect("n1")
+
+
 # -- over a restart ----------------------------------------------------------------------------------------------------
 
 
@@ -274,6 +295,24 @@ _FORGERIES: Final[list[tuple[str, str, str, Tell]]] = [
         "ReplayEvict",
         "Current(head[Evict_node(e)]).id = NullVersion",
         evicted_what_has_a_name,
+    ),
+    (
+        "forgotten what is not shipped",
+        "ForgetRecord",
+        "archived[n] = 0 => (generation = 0 \\/ ~isTiered)",
+        forgotten_what_is_not_shipped,
+    ),
+    (
+        "forgotten when the object is there",
+        "ForgetRecord",
+        "archived[n] > 0 => archived[n] >= generation",
+        forgotten_when_the_object_is_there,
+    ),
+    (
+        "forgotten before it is settled",
+        "ForgetRecord",
+        "archived[n] > 0 => settled[n]",
+        forgotten_before_it_is_settled,
     ),
     ("a client that is answered too early", "Answer", "knows[n] >= generation", answered_too_early),
     ("a look from before a restart", "Forget", "looked' = [looked EXCEPT ![n] = NoLook]", a_look_from_before_a_restart),

@@ -28,6 +28,7 @@ MUTANTS: Final = (
     "ignore-write-id",
     "reuse-generation",
     "collect-tombstone-early",
+    "collect-unsettled-tombstone",
     "floor-not-kept",
     "heal-by-wall-clock",
     "ack-write-through-early",

@@ -36,11 +36,16 @@ WATCHED_MAX: Final = 100_000
 """How many tombstones are watched growing old; more have their turn when these are gone."""
 
 log = structlog.get_logger(__name__)
-MayForget = Callable[[str], bool]
+IsTiered = Callable[[str], bool]
 
 
-def always(path: str) -> bool:
-    """Nothing outside of the replicas needs to know first that this path is deleted."""
+def never_tiered(path: str) -> bool:
+    """There is no archive."""
+    return False
+
+
+def always() -> bool:
+    """Nothing keeps anybody from forgetting."""
     return True
 
 
@@ -68,7 +73,10 @@ class CollectorMetrics(Collector):
 
 
 class TombstoneCollector:
-    """Forgets one node's tombstones. `may_forget` says whether the world outside has heard of a path's deletion."""
+    """Forgets one node's tombstones.
+
+    `is_tiered` says which paths go to the archive, and `may_forget` whether anything may be forgotten yet.
+    """
 
     def __init__(
         self,
@@ -81,7 +89,8 @@ class TombstoneCollector:
         clock: Clock,
         timing: Timing,
         grace_s: float,
-        may_forget: MayForget = always,
+        is_tiered: IsTiered = never_tiered,
+        may_forget: Callable[[], bool] = always,
         rules: Rules = HONEST,
     ) -> None:
         self._node_id = node_id
@@ -93,6 +102,7 @@ class TombstoneCollector:
         self._clock = clock
         self._timing = timing
         self._grace_s = grace_s
+        self._is_tiered = is_tiered
         self._may_forget = may_forget
         self._rules = rules
         self._count = 0
@@ -126,7 +136,8 @@ class TombstoneCollector:
 
     def _is_due(self, path: str, register: Register, before: dict[str, tuple[Ballot, float]]) -> bool:
         """Is this to be forgotten, and has its grace passed since it was first seen?"""
-        if not is_forgettable(register) or self._node_id not in self._locate(path)[1].nodes:
+        is_ours = self._node_id in self._locate(path)[1].nodes
+        if not is_ours or not is_forgettable(register, self._is_tiered(path), self._rules):
             return False
         now_s = self._clock.monotonic_s()
         known, since_s = before.get(path, (None, now_s))
@@ -134,7 +145,7 @@ class TombstoneCollector:
             since_s = now_s
         if len(self._seen_s) < WATCHED_MAX:
             self._seen_s[path] = (register.accepted, since_s)
-        return now_s - since_s >= self._grace_s and self._may_forget(path)
+        return now_s - since_s >= self._grace_s and self._may_forget()
 
     async def _collect(self, path: str) -> bool:
         try:
@@ -153,7 +164,15 @@ class TombstoneCollector:
         states = {node: reply for node, reply in zip(asked, replies, strict=True) if isinstance(reply, State)}
         if not may_collect(accepted, group, states, self._rules):
             return False
-        decide = partial(on_collect, path=path, read=request.read, accepted=accepted, states=states, rules=self._rules)
+        decide = partial(
+            on_collect,
+            path=path,
+            read=request.read,
+            accepted=accepted,
+            states=states,
+            is_tiered=self._is_tiered(path),
+            rules=self._rules,
+        )
         return (await self._store.apply(path, slot, decide)).taken
 
     async def _ask(self, node: str, request: Read) -> Reply | AmberioError:

@@ -71,7 +71,7 @@ async def start_node(
     common = _common(settings, cluster, node_id, opened, doors, rules)
     rooms = _rooms(common, opened)
     tiering = await _tiering(common, rooms) if settings.archive.kind != "none" else None
-    keeping = _keeping(common, rooms)
+    keeping = _keeping(common, rooms, tiering)
     server = _peer_server(common, rooms)
     rooms.reader.on_behind, server.on_behind = keeping.repair.is_behind, keeping.repair.heard
     common.peers.open()
@@ -297,9 +297,9 @@ class _Keeping:
     keepers: Sequence[Keeper]
 
 
-def _keeping(common: _Common, rooms: _Rooms) -> _Keeping:
+def _keeping(common: _Common, rooms: _Rooms, tiering: Tiering | None) -> _Keeping:
     healing, clock = common.settings.healing, common.clock
-    healer, collector = _healer(common, rooms), _tombstone_collector(common, rooms)
+    healer, collector = _healer(common, rooms), _tombstone_collector(common, rooms, tiering)
     repair = ReadRepair(common.node_id, common.peers, healer, common.locate, clock, common.timing, healing.enabled)
     gc = GarbageCollector(
         common.node_id,
@@ -352,7 +352,7 @@ def _healer(common: _Common, rooms: _Rooms) -> Healer:
     )
 
 
-def _tombstone_collector(common: _Common, rooms: _Rooms) -> TombstoneCollector:
+def _tombstone_collector(common: _Common, rooms: _Rooms, tiering: Tiering | None) -> TombstoneCollector:
     archive = common.settings.archive
     return TombstoneCollector(
         common.node_id,
@@ -364,7 +364,9 @@ def _tombstone_collector(common: _Common, rooms: _Rooms) -> TombstoneCollector:
         common.clock,
         common.timing,
         common.settings.healing.tombstone_grace_s,
-        lambda path: archive.mode_of(path) == "none",
+        lambda path: archive.mode_of(path) != "none",
+        # the import takes what was forgotten for what never was, and would have it again
+        lambda: tiering is None or tiering.importer.progress.is_done,
         common.rules,
     )
 

@@ -1,7 +1,8 @@
 """When a replica may forget what is deleted, and what is left of it then. Pure; spec: Collect of spec/tla/Healing.tla.
 
 No clock decides here: that a tombstone is old enough for people and their retries is asked elsewhere, and nothing rests
-on it. What decides is that every replica was asked, and that none holds, or can yet accept, anything older.
+on it. What decides is that every replica was asked, and that none holds, or can yet accept, anything older; and, of a
+path that goes to the archive, that its deletion is there for good (`tiering.py`).
 """
 
 from collections.abc import Mapping
@@ -13,13 +14,24 @@ from impl.protocol.messages import State
 from impl.protocol.rules import HONEST, Rules
 
 
-def is_forgettable(register: Register) -> bool:
+def is_forgettable(register: Register, is_tiered: bool, rules: Rules = HONEST) -> bool:
     """Has it accepted that nothing is there: a tombstone, or what a read of a path that was never written left?
 
-    What is on record of the archive would be forgotten, too, and with it that what it holds is older.
+    And does the archive need nobody any more to tell it so? `is_tiered`: the path goes there.
     """
     is_nothing = register.head is None or not register.head.versions
-    return bool(register.accepted) and is_nothing and not register.archived
+    return bool(register.accepted) and is_nothing and _may_forget_record(register, is_tiered, rules)
+
+
+def _may_forget_record(register: Register, is_tiered: bool, rules: Rules) -> bool:
+    """Is the deletion in the archive for good, or was there never anything? (spec: ForgetRecord of Tiering)
+
+    What is on record is forgotten with the tombstone, and nobody is left to ship the deletion again.
+    """
+    if not register.archived:
+        return not register.generation or not is_tiered
+    is_shipped = register.archived >= register.generation
+    return is_shipped and (register.is_settled or rules.collect_unsettled_tombstone)
 
 
 def may_collect(accepted: Ballot, group: ReplicaSet, states: Mapping[str, State], rules: Rules = HONEST) -> bool:
@@ -33,7 +45,7 @@ def may_collect(accepted: Ballot, group: ReplicaSet, states: Mapping[str, State]
 
 def may_have_accepted(register: Register) -> Ballot:
     """The highest ballot that may ever have been accepted here: what a refusal tells, so that it proves no more."""
-    return register.promised if not register.accepted and register.head is not None else register.accepted
+    return register.promised if register.is_floor else register.accepted
 
 
 def needs_no_tombstone(register: Register, found: State) -> bool:
@@ -52,13 +64,14 @@ def on_collect(
     read: str,
     accepted: Ballot,
     states: Mapping[str, State],
+    is_tiered: bool,
     rules: Rules = HONEST,
 ) -> Step:
     """Forget what every replica told that it has, if it is still here (spec: Collect).
 
     The promise stays, and how far the generations went: the slot's floor keeps both, and the row goes.
     """
-    if register.accepted != accepted or not is_forgettable(register):
+    if register.accepted != accepted or not is_forgettable(register, is_tiered, rules):
         return Step(register, False, None)
     collect = events.Collect(
         path=path,
@@ -68,6 +81,9 @@ def on_collect(
         was_promised=known(register.promised),
         was_accepted=known(register.accepted),
         was_generation=register.generation,
+        was_archived=register.archived,
+        was_settled=register.is_settled,
+        is_tiered=is_tiered,
     )
     left = Register(register.promised, NO_BALLOT, vacant(register.generation))
     return Step(VIRGIN if rules.floor_not_kept else left, True, collect, forgets=True)

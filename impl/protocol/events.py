@@ -74,10 +74,16 @@ class Adopt(Found, frozen=True, tag="Adopt", kw_only=True):
 
 
 class Collect(Found, frozen=True, tag="Collect", kw_only=True):
-    """A replica forgets what is deleted, as those in `counted`, which are all, told `read` what they have."""
+    """A replica forgets what is deleted, as those in `counted`, which are all, told `read` what they have.
+
+    And with it what was on record of the archive. `is_tiered`: the path goes there.
+    """
 
     read: str
     counted: tuple[str, ...]
+    was_archived: int
+    was_settled: bool
+    is_tiered: bool
 
 
 class Floor(Event, frozen=True, tag="Floor", kw_only=True):

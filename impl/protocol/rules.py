@@ -53,6 +53,9 @@ class Rules(msgspec.Struct, frozen=True):
         False
     )
     collect_tombstone_early: Annotated[bool, Mutant(_COLLECTOR, "every replica is asked before one forgets")] = False
+    collect_unsettled_tombstone: Annotated[
+        bool, Mutant(_COLLECTING, "who forgets a deletion knows that nothing older can reach the archive")
+    ] = False
     floor_not_kept: Annotated[bool, Mutant(_COLLECTING, "what is forgotten leaves its promise")] = False
     # what a change makes of a head
     ignore_if_none_match: Annotated[bool, Mutant(_CHANGE, "what exists is not created a second time")] = False

@@ -74,9 +74,12 @@ def on_confirm(
     cause: str,
     was_told_settled: bool = False,
 ) -> Step:
-    """Put on record that the archive holds this generation (spec: Confirm). What is on record already is not again."""
+    """Put on record that the archive holds this generation (spec: Confirm). What is on record already is not again.
+
+    Nor is anything where only a floor is left: of what is forgotten nobody would ever forget the record.
+    """
     is_settled = was_told_settled or generation == 1  # nothing older than the first one was ever shipped
-    if (generation, is_settled) <= (register.archived, register.is_settled):
+    if register.is_floor or (generation, is_settled) <= (register.archived, register.is_settled):
         return Step(register, False, None)
     confirm = events.Confirm(
         path=path,

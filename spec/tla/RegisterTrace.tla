@@ -141,7 +141,10 @@ ReplayCollect(e) ==
     /\ Collect_was_promised(e) = promised[Collect_node(e)]
     /\ Collect_was_accepted(e) = accepted[Collect_node(e)]
     /\ Collect_was_generation(e) = Shown(Collect_node(e)).generation
+    /\ Collect_was_archived(e) = archived[Collect_node(e)]
+    /\ Collect_was_settled(e) = settled[Collect_node(e)]
     /\ Collect(Collect_node(e), Collect_read(e), Collect_was_accepted(e), Collect_counted(e))
+    /\ ForgetRecord(Collect_node(e), head[Collect_node(e)].generation, Collect_is_tiered(e))
 
 (* What was forgotten of this very path is not known any more, so the event cannot tell what it found. *)
 ReplayFloor(e) ==
@@ -199,7 +202,6 @@ RegisterStep(e) ==
     \/ Kind(e) = K_Claim /\ ReplayClaim(e)
     \/ Kind(e) = K_Refuse /\ ReplayRefuse(e)
     \/ Kind(e) = K_Adopt /\ ReplayAdopt(e)
-    \/ Kind(e) = K_Collect /\ ReplayCollect(e)
     \/ Kind(e) = K_Floor /\ ReplayFloor(e)
 
 TraceNext ==
@@ -207,6 +209,7 @@ TraceNext ==
     /\ \/ RegisterStep(Event) /\ UNCHANGED tieringVars
        \/ TieringStep(Event) /\ UNCHANGED vars
        \/ Kind(Event) = K_Restart /\ ReplayRestart(Event)
+       \/ Kind(Event) = K_Collect /\ ReplayCollect(Event)
     /\ cursor' = cursor + 1
     /\ unanswered' = UnansweredAfter(Event)
     /\ UNCHANGED trace

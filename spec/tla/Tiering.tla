@@ -131,6 +131,17 @@ Evict(n, generation) ==
     /\ settled[n]
     /\ UNCHANGED tieringVars
 
+(* A replica forgets a head without versions (Collect of Healing), and with it what is on record.  Then nobody is left  *)
+(* to ship the deletion again, so it must be in the archive for good: what a late request put back would stay there.    *)
+(* Where nothing is on record, either nothing was ever written, of generation 0, or the path does not go to the archive. *)
+ForgetRecord(n, generation, isTiered) ==
+    /\ archived[n] = 0 => (generation = 0 \/ ~isTiered)
+    /\ archived[n] > 0 => archived[n] >= generation
+    /\ archived[n] > 0 => settled[n]
+    /\ archived' = [archived EXCEPT ![n] = 0]
+    /\ settled' = [settled EXCEPT ![n] = FALSE]
+    /\ UNCHANGED <<looked, shipping, knows, sent, said>>
+
 (* Tell the client of a write-through that its write is done. *)
 Answer(n, generation) ==
     /\ knows[n] >= generation

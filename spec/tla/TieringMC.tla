@@ -3,7 +3,9 @@
 (* A bounded model of Tiering: the archive, the requests to it, which may  *)
 (* land late, once or never, and whose answers may be lost; restarts; and  *)
 (* the register, as a sequence of heads that are chosen one after the      *)
-(* other and lie on some of the nodes.                                     *)
+(* other and lie on some of the nodes.  What is deleted is forgotten when  *)
+(* every node has it or has forgotten it: that nothing older comes back to *)
+(* the register then, and that generations go on, is HealingMC's to show.  *)
 (*                                                                         *)
 (* There is no clock.  That a request dies is said by what has to be dead  *)
 (* when a node settles: each round (a head that was read, a look, the      *)
@@ -25,12 +27,14 @@ CONSTANTS
     RequestMax,    \* bound on requests under way
     Tells,         \* whether nodes tell each other
     Restarts,      \* whether nodes restart
-    Answers        \* whether clients of a write-through wait
+    Answers,       \* whether clients of a write-through wait
+    Collects       \* whether nodes hear of deletions, and forget them
 
 VARIABLES
     newest,        \* the generation of the newest chosen head
     has,           \* [Node -> generation]: of the head that the replica has accepted
     evicted,       \* [Node -> BOOLEAN]: whether its body is gone from this replica
+    forgot,        \* [Node -> generation]: of the last tombstone that the replica has forgotten
     archive,       \* the object, or NoObject
     requests,      \* those under way
     round,         \* [Node -> [generation, since]]: a head that was read; since, who has put something on record since then
@@ -39,7 +43,7 @@ VARIABLES
     undone,        \* whether something newer was replaced, and not because its bytes are those that were seen
     early          \* whether a client of a write-through was told of what the archive had not held by then
 
-ghosts == <<newest, has, evicted, archive, requests, round, calm, reached, undone, early>>
+ghosts == <<newest, has, evicted, forgot, archive, requests, round, calm, reached, undone, early>>
 allVars == <<tieringVars, ghosts>>
 
 Deleted == 0
@@ -60,6 +64,7 @@ MCInit ==
     /\ newest = 0
     /\ has = [n \in Node |-> 0]
     /\ evicted = [n \in Node |-> FALSE]
+    /\ forgot = [n \in Node |-> 0]
     /\ archive \in Found
     /\ requests = {}
     /\ round = [n \in Node |-> NoRound]
@@ -76,14 +81,16 @@ Write(replicas) ==
     /\ has' = [n \in Node |-> IF n \in replicas THEN newest + 1 ELSE has[n]]
     /\ evicted' = [n \in Node |-> evicted[n] /\ n \notin replicas]
     /\ reached' = IF Answers THEN Max(reached, Held(archive, newest + 1)) ELSE reached
-    /\ UNCHANGED <<tieringVars, archive, requests, round, calm, undone, early>>
+    /\ UNCHANGED <<tieringVars, forgot, archive, requests, round, calm, undone, early>>
 
-(* A quorum read, or the acknowledgement of a write: the newest head, when it began. *)
+(* A quorum read, or the acknowledgement of a write: the newest head, when it began.  What all have forgotten, nobody   *)
+(* reads.                                                                                                             *)
 ReadHead(n) ==
     /\ newest > 0
+    /\ \E m \in Node : has[m] = newest
     /\ round[n] = NoRound
     /\ round' = [round EXCEPT ![n] = [generation |-> newest, since |-> {}]]
-    /\ UNCHANGED <<tieringVars, newest, has, evicted, archive, requests, calm, reached, undone, early>>
+    /\ UNCHANGED <<tieringVars, newest, has, evicted, forgot, archive, requests, calm, reached, undone, early>>
 
 Waits(n) == archived[n] > 0 /\ ~settled[n]
 
@@ -97,7 +104,7 @@ MCLook(n) ==
     /\ looked[n] = NoLook
     /\ Look(n, HeadOf(round[n].generation), archive)
     /\ calm' = [calm EXCEPT ![n] = Waits(n) /\ ~AliveBefore(n)]
-    /\ UNCHANGED <<newest, has, evicted, archive, requests, round, reached, undone, early>>
+    /\ UNCHANGED <<newest, has, evicted, forgot, archive, requests, round, reached, undone, early>>
 
 (* A round ends: there is nothing to do, it is too old, or what it was for is done. *)
 GiveUp(n) ==
@@ -106,7 +113,7 @@ GiveUp(n) ==
     /\ calm' = [calm EXCEPT ![n] = FALSE]
     /\ looked' = [looked EXCEPT ![n] = NoLook]
     /\ UNCHANGED <<shipping, knows, archived, settled, sent, said>>
-    /\ UNCHANGED <<newest, has, evicted, archive, requests, reached, undone, early>>
+    /\ UNCHANGED <<newest, has, evicted, forgot, archive, requests, reached, undone, early>>
 
 MCShip(n) ==
     /\ Cardinality(requests) < RequestMax
@@ -118,7 +125,7 @@ MCShip(n) ==
              since |-> round[n].since]}
     /\ round' = [round EXCEPT ![n] = NoRound]
     /\ calm' = [calm EXCEPT ![n] = FALSE]
-    /\ UNCHANGED <<newest, has, evicted, archive, reached, undone, early>>
+    /\ UNCHANGED <<newest, has, evicted, forgot, archive, reached, undone, early>>
 
 (* The archive does what it is asked to, if what it has is as the request wants it. *)
 Meets(condition) ==
@@ -136,7 +143,7 @@ Done(r) ==
     /\ reached' = IF Answers THEN Max(reached, Held(object, newest)) ELSE reached
     /\ undone' = (undone \/ (Held(archive, newest) > r.head.generation
                                /\ ~(SameBytes(r.seen, archive) /\ r.seen.generation < r.head.generation)))
-    /\ UNCHANGED <<newest, has, evicted, round, calm, early>>
+    /\ UNCHANGED <<newest, has, evicted, forgot, round, calm, early>>
 
 (* The answer is lost, or comes.  What its sender makes of it may take as long as it likes. *)
 Land(r) ==
@@ -150,7 +157,7 @@ LandAndAnswer(r) ==
 (* It is refused, lost, or too old to be taken. *)
 Expire(r) ==
     /\ requests' = requests \ {r}
-    /\ UNCHANGED <<tieringVars, newest, has, evicted, archive, round, calm, reached, undone, early>>
+    /\ UNCHANGED <<tieringVars, newest, has, evicted, forgot, archive, round, calm, reached, undone, early>>
 
 (* Whatever is alive is from before the record that n has now; if it need not wait, that does not matter. *)
 NoteRecord(n, waits) ==
@@ -163,17 +170,17 @@ MCConfirm(n, generation, by, isSettled) ==
     /\ by = "told" => Tells
     /\ Confirm(n, generation, by, isSettled)
     /\ NoteRecord(n, ~isSettled)
-    /\ UNCHANGED <<newest, has, evicted, archive, reached, undone, early>>
+    /\ UNCHANGED <<newest, has, evicted, forgot, archive, reached, undone, early>>
 
 MCSettle(n) ==
     /\ Settle(n, archived[n], calm[n])
     /\ NoteRecord(n, FALSE)
-    /\ UNCHANGED <<newest, has, evicted, archive, reached, undone, early>>
+    /\ UNCHANGED <<newest, has, evicted, forgot, archive, reached, undone, early>>
 
 MCDoubt(n) ==
     /\ Doubt(n)
     /\ NoteRecord(n, FALSE)
-    /\ UNCHANGED <<newest, has, evicted, archive, reached, undone, early>>
+    /\ UNCHANGED <<newest, has, evicted, forgot, archive, reached, undone, early>>
 
 MCEvict(n) ==
     /\ has[n] > 0
@@ -181,20 +188,41 @@ MCEvict(n) ==
     /\ ~evicted[n]
     /\ Evict(n, has[n])
     /\ evicted' = [evicted EXCEPT ![n] = TRUE]
-    /\ UNCHANGED <<newest, has, archive, requests, round, calm, reached, undone, early>>
+    /\ UNCHANGED <<newest, has, forgot, archive, requests, round, calm, reached, undone, early>>
 
 MCAnswer(n, generation) ==
     /\ Answers
     /\ Answer(n, generation)
     /\ early' = (early \/ generation > reached)
-    /\ UNCHANGED <<newest, has, evicted, archive, requests, round, calm, reached, undone>>
+    /\ UNCHANGED <<newest, has, evicted, forgot, archive, requests, round, calm, reached, undone>>
+
+(* A replica that was away hears of a deletion. *)
+MCAdopt(n) ==
+    /\ Collects
+    /\ IsDeleted(newest)
+    /\ has[n] < newest
+    /\ forgot[n] < newest
+    /\ \E m \in Node : has[m] = newest
+    /\ has' = [has EXCEPT ![n] = newest]
+    /\ evicted' = [evicted EXCEPT ![n] = FALSE]
+    /\ UNCHANGED <<tieringVars, newest, forgot, archive, requests, round, calm, reached, undone, early>>
+
+MCCollect(n) ==
+    /\ Collects
+    /\ IsDeleted(has[n])
+    /\ \A m \in Node : Max(has[m], forgot[m]) >= has[n]
+    /\ ForgetRecord(n, has[n], TRUE)
+    /\ has' = [has EXCEPT ![n] = 0]
+    /\ forgot' = [forgot EXCEPT ![n] = has[n]]
+    /\ NoteRecord(n, FALSE)
+    /\ UNCHANGED <<newest, evicted, archive, reached, undone, early>>
 
 MCRestart(n) ==
     /\ Restarts
     /\ Forget(n)
     /\ round' = [round EXCEPT ![n] = NoRound]
     /\ calm' = [calm EXCEPT ![n] = FALSE]
-    /\ UNCHANGED <<newest, has, evicted, archive, requests, reached, undone, early>>
+    /\ UNCHANGED <<newest, has, evicted, forgot, archive, requests, reached, undone, early>>
 
 MCNext ==
     \/ \E replicas \in Placed : Write(replicas)
@@ -202,7 +230,7 @@ MCNext ==
     \/ \E n \in Shippers : ReadHead(n)
     \/ \E n \in Node :
            \/ MCLook(n) \/ GiveUp(n) \/ MCShip(n)
-           \/ MCSettle(n) \/ MCDoubt(n) \/ MCEvict(n) \/ MCRestart(n)
+           \/ MCSettle(n) \/ MCDoubt(n) \/ MCEvict(n) \/ MCAdopt(n) \/ MCCollect(n) \/ MCRestart(n)
            \/ \E generation \in 1..newest :
                   \/ MCAnswer(n, generation)
                   \/ \E by \in {"ship", "told"}, isSettled \in BOOLEAN : MCConfirm(n, generation, by, isSettled)
@@ -232,6 +260,9 @@ EvictedOnlySettled == \A n \in Node : evicted[n] => IsFinal(has[n])
 
 SettledIsFinal == \A n \in Node : settled[n] => IsFinal(archived[n])
 
+(* What is forgotten is gone from the archive for good: there is nobody who would ship its deletion once more. *)
+ForgottenIsFinal == \A n \in Node : forgot[n] > 0 => IsFinal(forgot[n])
+
 (* When all is said and done, the archive holds the newest head and nothing else. *)
 ConvergesWhenQuiet ==
     (newest > 0 /\ requests = {} /\ \A n \in Node : archived[n] = newest /\ settled[n]) =>
@@ -244,7 +275,7 @@ WrittenAndDeleted == <<1, Deleted>>
 GoneInTheEnd == <<1, 2, Deleted>>
 (* What nothing depends on any more makes no other state. *)
 View ==
-    <<looked, shipping, knows, archived, settled, newest, has, evicted, archive, requests, round, calm, undone, early,
+    <<looked, shipping, knows, archived, settled, newest, has, evicted, forgot, archive, requests, round, calm, undone, early,
       IF Tells THEN said ELSE {}, IF Answers THEN reached ELSE 0>>
 
 OtherBytesThenTheirs == <<2, 1>>

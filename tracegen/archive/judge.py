@@ -46,7 +46,11 @@ def compare(current: Mapping[str, Current], held: Mapping[str, Held], shape: Arc
             lines.append(f"{path} {wrong}")
     known = {keys.prefix + path for path in current}
     for key in sorted(held.keys() - known):
-        what = "no client wrote that" if key.startswith(keys.prefix + keys.paths) else "no node has such a key"
+        what = (
+            "clients find nothing there, nor that it was deleted"
+            if key.startswith(keys.prefix + keys.paths)
+            else "no node has such a key"
+        )
         lines.append(f"the archive holds {key}: {what}")
     return lines
 

@@ -37,7 +37,11 @@ def test_an_archive_that_holds_what_clients_may_read_has_no_difference() -> None
             {"run/none/x": Held(10, "abc", 1)},
             "run/none/x has mode none, and the",
         ),
-        ({}, {"run/ghost": Held(1, "abc", 1)}, "the archive holds cluster/run/ghost: no client wrote that"),
+        (
+            {},
+            {"run/ghost": Held(1, "abc", 1)},
+            "the archive holds cluster/run/ghost: clients find nothing there, nor that it was deleted",
+        ),
         ({}, {"elsewhere": Held(1, "abc", 1)}, "the archive holds cluster/elsewhere: no node has such a key"),
     ],
 )

@@ -73,6 +73,12 @@ def test_a_run_reaches_most_actions_and_what_it_does_not_is_told(tmp_path: Path)
     assert told == {coverage.said(branch) for branch in coverage.never_reached(())} - branches
 
 
+def test_a_run_with_an_archive_forgets_what_is_deleted_there_for_good(tmp_path: Path) -> None:
+    places = RunPlaces(tmp_path / "run")
+    simulate(scenarios.find("archive-tombstones"), 1, places)
+    assert coverage.branches_of(reached_in(events.load(places.traces))) >= coverage.WITH_AN_ARCHIVE
+
+
 def test_the_branches_are_those_of_the_manifest_and_what_is_unreachable_is_among_them() -> None:
     spec = manifest.read(manifest.find())
     everything = {*coverage.never_reached(()), *coverage.UNREACHABLE}

@@ -95,6 +95,9 @@ class Adopt(Found, tag=True, gc=False, kw_only=True):
 class Collect(Found, tag=True, gc=False, kw_only=True):
     read: str
     counted: tuple[str, ...]
+    was_archived: int
+    was_settled: bool
+    is_tiered: bool
 
 
 class Floor(Event, tag=True, gc=False, kw_only=True):

@@ -82,7 +82,7 @@ _CLASSES: Final[dict[type, Callable[[Any], Reached]]] = {
         *_found(event, _owner(event)),
     ),
     events.Adopt: lambda event: ("deleted" if event.deleted else "kept", *_found(event, _owner(event))),
-    events.Collect: lambda event: _found(event, event.node),
+    events.Collect: lambda event: (_said(event.was_settled), *_found(event, event.node)),
     events.Floor: lambda event: (_whose(event.ballot, event.node), _age(event.generation)),
     events.Refuse: lambda event: (event.step, *_found(event, _owner(event))),
     events.Acknowledge: lambda event: (event.outcome, _age(event.generation)),

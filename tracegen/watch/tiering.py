@@ -39,6 +39,7 @@ class Heads(Protocol):
     proposed: dict[Any, tuple[Head, Any]]
 
     def restart(self, event: events.Restart) -> str: ...
+    def collect(self, event: events.Collect) -> str: ...
     def head_of(self, node: str) -> Head: ...
 
 
@@ -58,6 +59,7 @@ class Tiering:
     def actions(self) -> dict[type, Action]:
         return {
             events.Restart: self.restart,
+            events.Collect: self.collect,
             events.Look: self.look,
             events.Ship: self.ship,
             events.Shipped: self.shipped,
@@ -78,6 +80,19 @@ class Tiering:
             return f"Restart_settled(e) = settled[..]: {event.settled} is not {settled}"
         for known in (self.looked, self.shipping, self.knows):
             known.pop(event.node, None)
+        return ""
+
+    def collect(self, event: events.Collect) -> str:
+        if wrong := self._other_record(event) or self._register.collect(event):
+            return wrong
+        archived, settled = self._record(event.node)
+        if not archived and event.was_generation and event.is_tiered:
+            return "archived[n] = 0 => (generation = 0 \\/ ~isTiered)"
+        if archived and not archived >= event.was_generation:
+            return "archived[n] > 0 => archived[n] >= generation"
+        if archived and not settled:
+            return "archived[n] > 0 => settled[n]"
+        self.record[event.node] = (0, False)
         return ""
 
     def look(self, event: events.Look) -> str:
@@ -200,7 +215,7 @@ class Tiering:
     def _record(self, node: str) -> tuple[int, bool]:
         return self.record.get(node, (0, False))
 
-    def _other_record(self, event: events.Recorded) -> str:
+    def _other_record(self, event: events.Recorded | events.Collect) -> str:
         archived, settled = self._record(event.node)
         if event.was_archived != archived:
             return f"was_archived(e) = archived[..]: {event.was_archived} is not {archived}"

@@ -8,6 +8,7 @@ from impl.protocol.change import Change, apply
 from impl.protocol.collecting import is_forgettable, may_collect, may_have_accepted, needs_no_tombstone, on_collect
 from impl.protocol.messages import Accept, Prepare, State
 from impl.protocol.proposer import highest_accepted, window_has_passed
+from impl.protocol.tiering import on_confirm
 
 GROUP = ReplicaSet(("n1", "n2", "n3"), 2)
 OLD, TOMB, NEW = Ballot(1, "n1"), Ballot(2, "n2"), Ballot(3, "n3")
@@ -19,7 +20,7 @@ HAS_IT = State(TOMB, TOMB, TOMBSTONE, "e1")
 
 
 def collected() -> Register:
-    step = on_collect(DELETED, "p", "r", TOMB, dict.fromkeys(GROUP.nodes, HAS_IT))
+    step = on_collect(DELETED, "p", "r", TOMB, dict.fromkeys(GROUP.nodes, HAS_IT), is_tiered=False)
     assert step.taken and step.forgets
     return step.register
 
@@ -42,10 +43,44 @@ def test_what_every_replica_told_decides_whether_a_tombstone_may_be_forgotten(th
 
 
 def test_only_what_nothing_is_left_of_is_forgotten() -> None:
-    assert is_forgettable(DELETED) and is_forgettable(Register(OLD, OLD, None))
-    assert not is_forgettable(Register(OLD, OLD, OBJECT))
-    assert not is_forgettable(VIRGIN)
-    assert not on_collect(Register(NEW, NEW, OBJECT), "p", "r", TOMB, {}).taken, "it was written meanwhile"
+    assert is_forgettable(DELETED, False) and is_forgettable(Register(OLD, OLD, None), False)
+    assert not is_forgettable(Register(OLD, OLD, OBJECT), False)
+    assert not is_forgettable(VIRGIN, False)
+    assert not on_collect(Register(NEW, NEW, OBJECT), "p", "r", TOMB, {}, False).taken, "it was written meanwhile"
+
+
+@pytest.mark.parametrize(
+    ("archived", "is_settled", "is_tiered", "may"),
+    [
+        (0, False, False, True),
+        (0, False, True, False),  # the archive may have what was deleted, and nobody else would tell it
+        (1, True, True, False),
+        (2, False, True, False),  # a request for what was deleted may still come
+        (2, False, False, False),  # archived on demand
+        (2, True, True, True),
+        (2, True, False, True),
+        (3, True, True, True),
+    ],
+)
+def test_a_deletion_is_forgotten_when_the_archive_has_it_for_good(
+    archived: int, is_settled: bool, is_tiered: bool, may: bool
+) -> None:
+    register = Register(TOMB, TOMB, TOMBSTONE, archived, is_settled)
+    assert is_forgettable(register, is_tiered) == may
+    step = on_collect(register, "p", "r", TOMB, dict.fromkeys(GROUP.nodes, HAS_IT), is_tiered)
+    assert step.taken == may
+    assert not may or (step.register.archived, step.register.is_settled) == (0, False)
+
+
+def test_what_never_was_needs_no_archive_to_be_forgotten() -> None:
+    assert is_forgettable(Register(OLD, OLD, None), True)
+
+
+def test_what_is_forgotten_has_no_record_again() -> None:
+    """It would never be forgotten, and be looked for in the archive for ever."""
+    assert not on_confirm(collected(), "p", 2, "told", "e1", True).taken
+    assert not on_confirm(collected(), "p", 2, "look", "e1").taken
+    assert on_confirm(VIRGIN, "p", 2, "told", "e1").taken, "here the head is yet to come"
 
 
 def test_a_promise_is_kept_when_what_was_accepted_is_forgotten() -> None:
