@@ -32,13 +32,17 @@ class Layout:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._parts: dict[int, Path] = {}
 
     @property
     def database(self) -> Path:
         return self.directory / DATABASE
 
     def parts(self, slot: int) -> Path:
-        return self.directory / "slots" / str(slot) / "parts"
+        directory = self._parts.get(slot)
+        if directory is None:  # made once: whoever goes through all slots would mostly do this
+            directory = self._parts[slot] = self.directory / "slots" / str(slot) / "parts"
+        return directory
 
     def rotten(self, slot: int, digest: str) -> Path:
         return self.directory / "rotten" / digest

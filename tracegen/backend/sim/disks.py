@@ -22,6 +22,7 @@ class SimDisks:
     def __init__(self, disks: Mapping[Path, SimDisk], draw: random.Random) -> None:
         self._disks = dict(disks)
         self._all = tuple(disks.values())
+        self._below = tuple((f"{directory}/", disk) for directory, disk in disks.items())
         self._bad = draw.choice(self._all)
 
     def at(self, directory: Path) -> SimDisk:
@@ -145,4 +146,5 @@ class SimDisks:
         return self._all[0].open_to_append(file)
 
     def _of(self, file: Path) -> SimDisk:
-        return next(disk for directory, disk in self._disks.items() if file.is_relative_to(directory))
+        name = str(file)
+        return next(disk for start, disk in self._below if name.startswith(start))
