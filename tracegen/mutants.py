@@ -32,7 +32,9 @@ MUTANTS: Final = (
     "floor-not-kept",
     "heal-by-wall-clock",
     "ack-write-through-early",
+    "confirm-before-shipped",
     "evict-before-confirm",
+    "evict-unsettled",
     "ship-old-over-new",
 )
 SEEDS_TRIED: Final = 3

@@ -23,6 +23,7 @@ from tracegen.scenario import (
     SizeRange,
     Workload,
 )
+from tracegen.watch import register
 
 LOAD = Workload(
     clients_per_node=2,
@@ -146,3 +147,13 @@ def test_the_last_look_at_the_archive_finds_what_a_mutant_did(mutant: str, found
         replace(scenario, duration_s=2.0, faults=faults), 1, RunPlaces(tmp_path / "run"), mutants=(mutant,)
     )
     assert any(found in problem for problem in report.problems), report.problems
+
+
+@pytest.mark.parametrize("mutant", ["confirm-before-shipped", "evict-unsettled", "collect-unsettled-tombstone"])
+def test_the_traces_show_what_a_mutant_did_with_the_archive(mutant: str, tmp_path: Path) -> None:
+    scenario = scenarios.find(f"mutant-{mutant}")
+    honest, broken = RunPlaces(tmp_path / "honest"), RunPlaces(tmp_path / "broken")
+    simulate(scenario, 1, honest)
+    simulate(scenario, 1, broken, mutants=(mutant,))
+    assert register.check(honest.traces) == []
+    assert register.check(broken.traces) != []
