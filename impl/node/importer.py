@@ -16,9 +16,10 @@ from impl.archive import labels
 from impl.archive.face import Archive, Archived, Listed
 from impl.archive.settings import ArchiveSettings, ScanSettings
 from impl.doors import Clock
-from impl.errors import AmberioError, NotInArchive
+from impl.errors import NotInArchive
 from impl.model import SYSTEM_START, Head, PathError, ReplicaSet, normalise_path
 from impl.node.coordinator import Coordinator
+from impl.node.keeper import Keeper
 from impl.node.reader import Reader
 from impl.protocol.change import Change, Condition
 
@@ -76,7 +77,7 @@ class Importer:
         self._liveness = liveness
         self._clock = clock
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self._task: asyncio.Task[None] | None = None
+        self.keeper = Keeper("import", self._look, self._rest, rests_first=False)
         self._buckets: set[str] = set()
         self.progress = Progress(is_done=not scan.enabled)
         self._on_bucket: OnBucket = no_bucket
@@ -88,13 +89,11 @@ class Importer:
         """
         self._on_bucket = on_bucket
         if not self.progress.is_done:
-            self._task = asyncio.get_running_loop().create_task(self._keep_importing())
+            self.keeper.start()
 
     async def close(self) -> None:
         """Stop; it is gone on with from the last page."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self.keeper.close()
 
     async def look_for(self, path: str, head: Head | None) -> Head | None:
         """The head of a path, imported now if the import has not come to it yet. Raises what Archive does."""
@@ -107,29 +106,33 @@ class Importer:
         await self._import(path, about)
         return await self._reader.head(path)
 
-    async def _keep_importing(self) -> None:
+    async def _look(self) -> None:
+        """Import page after page while that is ours to do, from where the cluster got. Raises AmberioError."""
         while not self.progress.is_done:
-            try:
-                head = await self._reader.head(PROGRESS_PATH)
-                if head is not None and head.body is not None:
-                    self.progress = msgspec.json.decode(head.body, type=Progress)
-                group = self._locate(PROGRESS_PATH)[1]
-                if self.progress.is_done:
-                    break
-                if self._liveness.first_live(group.nodes) == self._node_id:
-                    await self._import_page(0 if head is None else head.generation)
-                    continue
-            except AmberioError as error:
-                log.warning("the import waits", error=str(error), imported=self.progress.imported)
-            await self._clock.sleep(AGAIN_S)
+            head = await self._reader.head(PROGRESS_PATH)
+            if head is not None and head.body is not None:
+                self.progress = msgspec.json.decode(head.body, type=Progress)
+            group = self._locate(PROGRESS_PATH)[1]
+            if self.progress.is_done:
+                break
+            if self._liveness.first_live(group.nodes) != self._node_id:
+                return
+            await self._import_page(0 if head is None else head.generation)
         log.info("imported", objects=self.progress.imported, left_out=self.progress.left_out)
+
+    async def _rest(self) -> None:
+        if self.progress.is_done:
+            await asyncio.get_running_loop().create_future()  # for good: there is nothing left to import
+        await self._clock.sleep(AGAIN_S)
 
     async def _import_page(self, generation: int) -> None:
         """The next page, and then how far it got; two nodes that do so at once count its objects once."""
         page = await self._archive.list(self._settings.key_prefix, self.progress.token, self._scan.page_size)
-        async with asyncio.TaskGroup() as tasks:
-            done = [tasks.create_task(self._import_listed(listed)) for listed in page.objects]
-        imported = sum(task.result() for task in done)
+        done = await asyncio.gather(*map(self._import_listed, page.objects), return_exceptions=True)
+        for failed in done:
+            if isinstance(failed, BaseException):
+                raise failed
+        imported = done.count(True)
         progress = Progress(
             page.next_token,
             self.progress.imported + imported,

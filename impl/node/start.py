@@ -373,6 +373,7 @@ def _tombstone_collector(common: _Common, rooms: _Rooms, tiering: Tiering | None
 
 def _collectors(common: _Common, keeping: _Keeping, tiering: Tiering | None) -> tuple[Collector, ...]:
     """What tells Prometheus of this node."""
+    of_archive = (*tiering.keepers, tiering.importer.keeper) if tiering is not None else ()
     return (
         common.store.metrics,
         common.parts,
@@ -382,7 +383,7 @@ def _collectors(common: _Common, keeping: _Keeping, tiering: Tiering | None) -> 
         keeping.gc,
         keeping.scrubber,
         keeping.repair,
-        KeeperMetrics((*keeping.keepers, *(tiering.keepers if tiering is not None else ()))),
+        KeeperMetrics((*keeping.keepers, *of_archive)),
         *(tiering.collectors if tiering is not None else ()),
     )
 
