@@ -26,8 +26,14 @@ where config.yaml (chmod 600) is, for a cluster of one:
 {CODES}
 """
 START: Final = f"""
-example:
+A node whose disk is empty asks the others whether it is new, or has lost another one that they know of. So the nodes of
+a new cluster serve once all that share slots have been started; until then /_/api/v1/healthz says whom a node waits
+for. Where they cannot start together, say of each disk once that it is new, with --init. Never say so of a disk that
+replaces another: its node would vote for what it has forgotten.
+
+examples:
   {PROGRAM} start --conf config.yaml --node n1
+  {PROGRAM} start --conf config.yaml --node n1 --init   # this disk is new: nobody need be asked
 
 {CODES}
 """
@@ -129,7 +135,9 @@ def _options_of_start(parser: argparse.ArgumentParser, required: bool = False) -
         "--config", "--conf", type=Path, required=required, metavar="FILE", help="the cluster's configuration (YAML)"
     )
     parser.add_argument("--node", required=required, metavar="ID", help="which of initial_cluster.nodes this one is")
-    parser.add_argument("--init", action="store_true", help="agree on the cluster's configuration, and exit")
+    parser.add_argument(
+        "--init", action="store_true", help="agree on the cluster's configuration, say that the disks are new, and exit"
+    )
     _options_of_running(parser)
 
 

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import msgspec
@@ -30,6 +31,7 @@ from impl.api.metrics import HttpMetrics, ProcessMetrics, metrics_route
 from impl.api.native import NativeApi
 from impl.api.s3 import credentials
 from impl.api.s3.api import S3Api
+from impl.cluster.door import TARGET
 from impl.cluster.registry.agreement import Agreed, agree, registry_of
 from impl.cluster.registry.embedded import Wanted
 from impl.cluster.registry.file import EveryDisk
@@ -38,10 +40,12 @@ from impl.config import NodeSettings, S3Settings, Settings, read_tree, settings_
 from impl.doors import RealClock
 from impl.errors import AmberioError, ConfigError
 from impl.node.importer import no_bucket
+from impl.node.opening import Doors, initialise
 from impl.node.running import Running
 from impl.node.start import start_node
 from impl.protocol.placement import Site
 from impl.protocol.rules import broken
+from impl.receiving import receive
 from impl.sharing import Shared, share
 from impl.tls import server_context
 
@@ -67,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "start" and options.init:
             if start.agreed.notice:
                 print(f"amberio: {start.agreed.notice}", file=sys.stderr)
+            initialise(start.settings, start.agreed.cluster, start.me.node_id, may_migrate=not options.no_migrate)
             what = "initialised" if start.agreed.is_fresh else "was initialised before"
             print(f"{start.me.node_id}: cluster {start.agreed.cluster.cluster_id} {what}")
             return 0
@@ -133,7 +138,10 @@ async def serve(start: Start, direct: bool = True, may_migrate: bool = True) -> 
         asyncio.get_running_loop().add_signal_handler(name, stopped.set)
     keys = _load_keys(settings.s3, log)
     tls = server_context(settings.tls) if settings.tls is not None and me.tls_bind_addr is not None else None
-    node = await start_node(settings, cluster, me.node_id, log, may_migrate=may_migrate)
+    doors = Doors(receive=partial(receive, settings, me, cluster, start.shared))
+    node = await _unless(stopped, start_node(settings, cluster, me.node_id, log, doors, may_migrate))
+    if node is None:
+        return 0
     try:
         api = NativeApi(node.node, broken(settings.mutants))
         s3 = S3Api(node.node, settings.s3, keys, RealClock(), broken(settings.mutants))
@@ -162,6 +170,17 @@ def _load_keys(settings: S3Settings, log: structlog.stdlib.BoundLogger) -> crede
     for warning in keys.warnings:
         log.warning("credentials", text=warning)
     return keys
+
+
+async def _unless(stopped: asyncio.Event, starting: Coroutine[Any, Any, Running]) -> Running | None:
+    """The node once it is started, which may take until others are; None if it is to stop before."""
+    started, stop = asyncio.ensure_future(starting), asyncio.ensure_future(stopped.wait())
+    await asyncio.wait((started, stop), return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if not started.done():
+        started.cancel()
+        await asyncio.wait((started,))
+    return None if started.cancelled() else started.result()
 
 
 async def _either(*events: asyncio.Event) -> None:
@@ -200,7 +219,7 @@ async def _listen(
         clock=clock,
         limits=limits,
         before_bytes=node.flush,
-        upgrades={"/internal/v1/rpc": node.rpc},
+        upgrades={TARGET: node.rpc},
         request_id_prefix=f"{me.node_id}-{node.node.incarnation}-",
         refusal=s3.refusal_at_the_edge if settings.s3.enabled else refusal_in_json,
     )

@@ -74,12 +74,15 @@ class MembershipApi:
 
     def routes(self) -> tuple[Route, ...]:
         """Where each operation is served."""
+        drain = {"GET": self._operation("drain_look", self.look), "POST": self._operation("drain", self.drain)}
+        return (*self.routes_of_joining(), Route(DRAIN, drain))
 
-        def operation(name: str, handle: Handler) -> Operation:
-            return Operation(f"internal_{name}", guarded(handle, self._secret, self._clock))
+    def routes_of_joining(self) -> tuple[Route, ...]:
+        """What a node that joins may need before this one serves anybody."""
+        return (Route(CLUSTER, {"GET": self._operation("cluster", self.cluster)}),)
 
-        drain = {"GET": operation("drain_look", self.look), "POST": operation("drain", self.drain)}
-        return (Route(CLUSTER, {"GET": operation("cluster", self.cluster)}), Route(DRAIN, drain))
+    def _operation(self, name: str, handle: Handler) -> Operation:
+        return Operation(f"internal_{name}", guarded(handle, self._secret, self._clock))
 
     async def cluster(self, request: Request) -> Answer:
         """The cluster's record and configuration, for one of its nodes."""

@@ -54,7 +54,11 @@ class Dialler:
 
 
 class Door:
-    """Takes over upgraded connections. `on_frame` gets what born nodes say, `on_dialled` is told of each one's link."""
+    """Takes over upgraded connections.
+
+    `on_frame` gets what born nodes say, if any may come in; `on_dialled` is told of the link of each that serves, and
+    of each while this one does not.
+    """
 
     def __init__(
         self,
@@ -65,7 +69,7 @@ class Door:
         clock: Clock,
         counters: LinkCounters,
         before_bytes: Callable[[], None],
-        on_frame: Callable[[Link, Frame], None],
+        on_frame: Callable[[Link, Frame], None] | None,
         on_dialled: Callable[[str], None],
     ) -> None:
         self._gossip = gossip
@@ -75,7 +79,7 @@ class Door:
         self._clock = clock
         self._counters = counters
         self._before_bytes = before_bytes
-        self._on_frame = on_frame
+        self._on_frame = on_frame or self.answer_unborn
         self._on_dialled = on_dialled
         self._links: dict[Link, Dialler] = {}
         self._opening: dict[asyncio.Task[None], None] = {}
@@ -167,7 +171,7 @@ class Door:
         self._links[link] = dialler
         transport.set_protocol(link)
         link.opened(transport, leftover)
-        if dialler.life:
+        if dialler.life or not self._lives.own:
             self._on_dialled(dialler.node)
 
     def _lost(self, link: Link, reason: str) -> None:

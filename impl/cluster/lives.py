@@ -25,6 +25,8 @@ class Known(Protocol):
     @property
     def life(self) -> int: ...
     @property
+    def is_born(self) -> bool: ...
+    @property
     def lives(self) -> Mapping[str, int]: ...
     async def learn(self, node: str, life: int) -> None: ...
 
@@ -39,7 +41,7 @@ class Lives:
     @property
     def own(self) -> int:
         """The life of this node; 0 before it is born."""
-        return self._known.life
+        return self._known.life if self._known.is_born else 0
 
     def of(self, node: str) -> int:
         """The last life of another node that is known here; 0 if none is."""

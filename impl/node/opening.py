@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,20 +13,22 @@ from impl.archive.face import Archive
 from impl.archive.opening import open_archive
 from impl.archive.settings import ArchiveSettings
 from impl.cluster.registry.embedded import Cluster
+from impl.cluster.secret import Secret
 from impl.config import NodeSettings, Settings
 from impl.doors import Clock, Disk, Network, Random, RealClock, RealDisk, RealNetwork, RealRandom
 from impl.errors import ConfigError
-from impl.model import slot_of
+from impl.model import ReplicaSet, slot_of
+from impl.node.birth import Unborn, begin_first_life, begin_life
 from impl.node.rounds import Rounds
-from impl.protocol.rules import Rules
+from impl.protocol.rules import HONEST, Rules
 from impl.storage.disks import join
 from impl.storage.face import Registers
 from impl.storage.layout import Layout, Lock
-from impl.storage.lives import FIRST
 from impl.storage.membership import Configured
 from impl.storage.registers import RegisterStore
 from impl.trace import FileTrace, NoTrace, Tracer, complete
 
+Receive = Callable[[Unborn], AbstractAsyncContextManager[object]]
 OpenArchive = Callable[[ArchiveSettings], Awaitable[Archive]]
 
 
@@ -39,7 +41,8 @@ class Release(Protocol):
 class Doors:
     """What comes in from outside; the real ones unless a simulator brings its own.
 
-    `lock` takes a data directory, `archive` opens the archive of its settings.
+    `lock` takes a data directory, `archive` opens the archive of its settings. `receive` lets other nodes reach one
+    that is unborn, while it lasts; `is_new` is the word of whoever knows that the disks were never used (birth.py).
     """
 
     def __init__(
@@ -51,7 +54,11 @@ class Doors:
         lock: Callable[[Path], Release] = Lock,
         archive: OpenArchive | None = None,
         disk_at: Callable[[Path], Disk] | None = None,
+        receive: Receive = nullcontext,
+        is_new: bool = False,
     ) -> None:
+        self.receive = receive
+        self.is_new = is_new
         self.clock = clock or RealClock()
         self.random = random or RealRandom()
         self.disk = usual = disk or RealDisk()
@@ -95,7 +102,12 @@ async def open_node(
             settings, settings.node(node_id), cluster, doors, rules, may_migrate, locks, undo
         )
         if not store.is_born:
-            _be_born(store, node_id)
+            await _be_born(store, settings, cluster, node_id, doors)
+        if store.behind:
+            raise ConfigError(
+                f"{node_id} has lost what it held of {len(store.behind)} slots, and must not vote for them; "
+                "this version cannot catch up yet"
+            )
         tracer = _open_trace(settings, cluster, node_id, store, doors, log)
         undo.callback(tracer.abandon)
         store.start(asyncio.get_running_loop(), tracer)
@@ -141,13 +153,56 @@ def _open_disks(
     return join(me.node_id, configured, stores, cluster.wanted.total_slots)
 
 
-def _be_born(store: Registers, node_id: str) -> None:
-    """Begin the first life of a node."""
-    if store.life:
-        raise ConfigError(
-            f"a disk of {node_id} is empty, and it must not vote for what it has forgotten; bring that disk back"
+async def _be_born(store: Registers, settings: Settings, cluster: Cluster, node_id: str, doors: Doors) -> None:
+    """Have a node that does not know its life begin one."""
+    if doors.is_new:
+        begin_first_life(store, node_id)
+        return
+    groups = [ReplicaSet(nodes, cluster.write_quorum) for nodes in cluster.table]
+    unborn = Unborn(
+        node_id,
+        cluster.cluster_id,
+        groups,
+        addresses(settings, node_id),
+        Secret(settings.auth.cluster_secret),
+        store,
+        doors.clock,
+        doors.random,
+        doors.network,
+    )
+    async with doors.receive(unborn):
+        try:
+            begin_life(store, node_id, groups, await unborn.told())
+        finally:
+            await unborn.close()
+
+
+def initialise(
+    settings: Settings,
+    cluster: Cluster,
+    node_id: str,
+    doors: Doors | None = None,
+    may_migrate: bool = True,
+) -> None:
+    """Say that the disks of a node were never used, unless it lives; raises ConfigError if one has lived, DiskFull."""
+    with ExitStack() as undo:
+        locks = ExitStack()
+        undo.callback(locks.close)
+        store, _ = _open_disks(
+            settings, settings.node(node_id), cluster, doors or Doors(), HONEST, may_migrate, locks, undo
         )
-    store.be_born(FIRST, ())
+        if not store.is_born:
+            begin_first_life(store, node_id)
+
+
+def addresses(settings: Settings, node_id: str) -> dict[str, tuple[str, int]]:
+    """Where each of the other nodes is dialled."""
+    found = {}
+    for other in settings.nodes:
+        if other.node_id != node_id:
+            address = settings.routes.get(other.node_id, other.advertise_addr)
+            found[other.node_id] = (address.host, address.port)
+    return found
 
 
 def _open_trace(

@@ -37,7 +37,7 @@ from impl.node.local import Local
 from impl.node.locate import Locate, locator
 from impl.node.naming import Naming
 from impl.node.node import Member, Node
-from impl.node.opening import Doors, Opened, open_node
+from impl.node.opening import Doors, Opened, addresses, open_node
 from impl.node.read_repair import ReadRepair
 from impl.node.reader import Reader
 from impl.node.replica import Replica
@@ -133,8 +133,8 @@ class _Common:
 def _common(settings: Settings, cluster: Cluster, node_id: str, opened: Opened, doors: Doors, rules: Rules) -> _Common:
     groups = [ReplicaSet(nodes, cluster.write_quorum) for nodes in cluster.table]
     who = Who(node_id, opened.store.incarnation, cluster.cluster_id)
-    addresses = _addresses(settings, node_id)
-    liveness = Liveness(Hello(node_id, who.incarnation), addresses, doors.clock)
+    dialled_at = addresses(settings, node_id)
+    liveness = Liveness(Hello(node_id, who.incarnation), dialled_at, doors.clock)
     secret = Secret(settings.auth.cluster_secret)
     counters = LinkCounters()
     lives = Lives(opened.store)
@@ -157,7 +157,7 @@ def _common(settings: Settings, cluster: Cluster, node_id: str, opened: Opened, 
         lives,
         Peers(
             who,
-            addresses,
+            dialled_at,
             secret,
             doors.clock,
             doors.random,
@@ -386,16 +386,6 @@ def _collectors(common: _Common, keeping: _Keeping, tiering: Tiering | None) -> 
         KeeperMetrics((*keeping.keepers, *of_archive)),
         *(tiering.collectors if tiering is not None else ()),
     )
-
-
-def _addresses(settings: Settings, node_id: str) -> dict[str, tuple[str, int]]:
-    """Where each of the other nodes is dialled."""
-    addresses = {}
-    for other in settings.nodes:
-        if other.node_id != node_id:
-            address = settings.routes.get(other.node_id, other.advertise_addr)
-            addresses[other.node_id] = (address.host, address.port)
-    return addresses
 
 
 def _members(

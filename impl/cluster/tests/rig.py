@@ -65,6 +65,7 @@ class KnownDouble:
 
     def __init__(self, life: int = 1, **lives: int) -> None:
         self.life = life
+        self.is_born = life > 0
         self.lives = dict(lives)
         self.gate = asyncio.Event()
         self.gate.set()

@@ -193,7 +193,7 @@ class SimCluster:
         return self._draw.uniform(*LATENCY_S)
 
     async def start(self) -> None:
-        await asyncio.gather(*(node.start() for node in self._nodes.values()))
+        await asyncio.gather(*(node.start(is_new=True) for node in self._nodes.values()))
         await asyncio.sleep(0.1)  # they reach each other
 
     async def stop(self) -> list[str]:

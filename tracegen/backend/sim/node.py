@@ -4,7 +4,8 @@ import asyncio
 import contextvars
 import functools
 import random
-from collections.abc import Callable, Coroutine, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -25,6 +26,7 @@ from impl.cluster.registry.embedded import Cluster as ClusterTable
 from impl.config import Settings
 from impl.errors import AmberioError
 from impl.model import INLINE_BODY_BYTES_MAX
+from impl.node.birth import Unborn
 from impl.node.opening import Doors
 from impl.node.running import Running
 from impl.node.start import start_node
@@ -174,12 +176,16 @@ class SimNode:
 
     # -- its life
 
-    async def start(self) -> None:
-        """Start an incarnation, and wait until it listens; raises HarnessError if it does not come to that."""
+    async def start(self, is_new: bool = False) -> None:
+        """Start an incarnation, and wait until it serves; raises HarnessError if it does not come to that.
+
+        With `is_new` its disk is known to be new; else a node with an empty one serves once the others have told it
+        what they know of it.
+        """
         self.is_dark = False
         now = self._now = _Incarnation(self.name, self._loop)
         try:
-            running = await self._unless_ended(now, self._start())
+            running = await self._unless_ended(now, self._start(is_new))
         except AmberioError as error:
             self._end(now)
             raise HarnessError(f"{self.name} does not start: {error}") from error
@@ -246,10 +252,29 @@ class SimNode:
                 incarnation.running.abandon()
         self._buried.clear()
 
-    async def _start(self) -> Running:
+    async def _start(self, is_new: bool) -> Running:
         network = _Dialler(self._network, self.name)
-        doors = Doors(self.clock, self._random, self.disk, network, _NoLock, self._open_archive, self.disk.at)
+        doors = Doors(
+            self.clock,
+            self._random,
+            self.disk,
+            network,
+            _NoLock,
+            self._open_archive,
+            self.disk.at,
+            self._receive,
+            is_new,
+        )
         return await start_node(self._settings, self._table, self.name, structlog.get_logger("amberio"), doors)
+
+    @asynccontextmanager
+    async def _receive(self, unborn: Unborn) -> AsyncIterator[None]:
+        """While this lasts, other nodes reach one that is unborn."""
+        self._network.listen(self.name, unborn.rpc, contextvars.copy_context())
+        try:
+            yield
+        finally:
+            self._network.unlisten(self.name)
 
     async def _open_archive(self, settings: ArchiveSettings) -> Archive:
         assert self._bucket is not None, f"{self.name} asks for an archive that the scenario does not have"
