@@ -9,6 +9,7 @@
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS packages
+LABEL org.amberio.image=packages
 COPY build/wheels/node /wheels
 # a wheel is a zip file of what belongs into the directory of packages; so pip is not needed, which not every base has
 RUN for wheel in /wheels/*.whl; do python3 -m zipfile -e "$wheel" /packages || exit 1; done \
@@ -25,7 +26,6 @@ RUN python3 -m compileall -q /opt/amberio/impl
 ENV PYTHONPATH=/opt/amberio:/opt/amberio/packages PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER amberio
 WORKDIR /disk
-VOLUME /disk
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["python3", "-c", \
   "import urllib.request as ask; ask.urlopen('http://127.0.0.1:8080/_/api/v1/healthz', timeout=2)"]

@@ -13,6 +13,8 @@ import msgspec
 from tracegen.nemesis.inject import Injection
 
 OPERATIONS_MIN: Final = 50
+OVERLAPPING_MIN: Final = 50
+"""So many operations must be under way while a fault lasts; where one run is of thousands of small ones, one."""
 SCHEMA: Final = 1
 
 
@@ -54,6 +56,7 @@ class Evidence:
     traced_nodes: frozenset[str]
     nodes: tuple[str, ...]
     operations_min: int = OPERATIONS_MIN
+    overlapping_min: int = OVERLAPPING_MIN
 
 
 def reasons_against(evidence: Evidence) -> list[str]:
@@ -62,8 +65,11 @@ def reasons_against(evidence: Evidence) -> list[str]:
     for injection in evidence.injections:
         if not injection.bit:
             reasons.append(f"{injection.name} did not bite: {injection.probe}")
-        elif not injection.overlapping:
-            reasons.append(f"{injection.name} overlapped no operation of a client")
+        elif injection.overlapping < evidence.overlapping_min:
+            reasons.append(
+                f"{injection.name} overlapped only {injection.overlapping} operations of clients; "
+                f"{evidence.overlapping_min} at least"
+            )
     total = sum(evidence.outcomes.values())
     if evidence.outcomes.get("ok", 0) < evidence.operations_min:
         reasons.append(

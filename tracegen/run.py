@@ -22,7 +22,7 @@ from tracegen.history import Recorder, RunClock
 from tracegen.nemesis.inject import Injection, coordinator_of, inject
 from tracegen.operations import Listed
 from tracegen.places import RunPlaces
-from tracegen.report import OPERATIONS_MIN, Evidence, RunReport, reasons_against
+from tracegen.report import OPERATIONS_MIN, OVERLAPPING_MIN, Evidence, RunReport, reasons_against
 from tracegen.scenario import Scenario
 from tracegen.schedule import PlannedFault, plan
 from tracegen.workload.alive import await_answers, write_everywhere
@@ -146,6 +146,7 @@ class _Run:
             traced_nodes=frozenset(file.name.split(".")[0] for file in places.traces.glob("*.ndjson")),
             nodes=nodes,
             operations_min=1 if scenario.operations else OPERATIONS_MIN,
+            overlapping_min=1 if scenario.operations or backend == "sim" else OVERLAPPING_MIN,
         )
         inadequate = reasons_against(evidence)
         strange = [

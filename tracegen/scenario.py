@@ -20,7 +20,7 @@ from tracegen.reading import TableReader
 SCENARIOS: Final = Path(__file__).parent / "scenarios"
 APIS: Final = tuple(operations.KINDS_OF)
 VERSIONING: Final = ("off", "enabled", "suspended")
-SIMULATED_NEMESES: Final = (
+MACHINE_NEMESES: Final = (
     "power_cut",
     "disk_full",
     "disk_error",
@@ -31,7 +31,9 @@ SIMULATED_NEMESES: Final = (
     "mangle",
     "half_open",
 )
-"""What only a simulated cluster can suffer: nobody can take the power, or a bit of a disk, from a process."""
+"""What befalls a node's machine, which not every backend has under its hand (`backend/choice.py`)."""
+CONTAINER_NEMESES: Final = ("memory_limit",)
+"""What takes a kernel that counts what a node uses."""
 ARCHIVE_NEMESES: Final = (
     "archive_down",
     "archive_slow",
@@ -43,7 +45,8 @@ ARCHIVE_NEMESES: Final = (
 """What breaks the way from nodes to their archive, which must be an S3."""
 NEMESES: Final = (
     *("kill", "pause", "restart", "partition", "one_way", "flap", "delay", "drop"),
-    *SIMULATED_NEMESES,
+    *MACHINE_NEMESES,
+    *CONTAINER_NEMESES,
     *ARCHIVE_NEMESES,
 )
 SYMBOLIC_TARGETS: Final = ("random", "next", "minority", "coordinator", "all")
@@ -130,11 +133,13 @@ class FaultSpec:
     """One line of the fault schedule; `times` injections, `every_s` apart, each moved by up to `jitter_s` either way.
 
     target: a node id (or some: "n1+n2"), or random, next (one node after the other), minority, coordinator (the
-    preferred node of the hottest key), all (see FOR_ALL). how: `reset` ends connections, `stall` lets bytes wait
+    preferred node of the hottest key), all (see FOR_ALL). shape, of a partition: `split` between those who are hit and
+    the others, `bridge` (who is hit reaches both halves of the others, which do not reach each other), or `ring` (of
+    all: each reaches only the one before and the one after it). how: `reset` ends connections, `stall` lets bytes wait
     without a word.
     when = mid_write: wait for a write that the target coordinates, then strike while it runs.
-    room_bytes: what is left on the disk when it fills up. skew_ms: by how much a clock goes wrong, either way. The
-    shares are of the frames on a mangled link.
+    room_bytes: what is left on the disk when it fills up, or of the memory. skew_ms: by how much a clock goes wrong,
+    either way. The shares are of the frames on a mangled link.
     `share` is that of the requests to the archive which are hit; a late one arrives up to `late_s` after it was sent.
     """
 
@@ -147,6 +152,7 @@ class FaultSpec:
     every_s: float = 0.0
     how: str = "reset"
     direction: str = "out"
+    shape: str = "split"
     delay_ms: float = 100.0
     delay_jitter_ms: float = 20.0
     period_s: float = 0.4
@@ -334,11 +340,12 @@ def _size(reader: TableReader) -> SizeRange:
 ONLY_FOR: Final = {
     "how": ("partition", "one_way", "flap", "archive_down"),
     "direction": ("one_way",),
+    "shape": ("partition",),
     "delay_ms": ("delay", "slow_disk", "archive_slow"),
     "delay_jitter_ms": ("delay", "slow_disk", "archive_slow"),
     "period_s": ("flap", "drop", "clock_skew"),
     "when": ("kill", "pause", "restart", "power_cut"),
-    "room_bytes": ("disk_full",),
+    "room_bytes": ("disk_full", "memory_limit"),
     "skew_ms": ("clock_jump", "clock_skew"),
     "drop_share": ("mangle",),
     "double_share": ("mangle",),
@@ -346,6 +353,8 @@ ONLY_FOR: Final = {
     "share": ("archive_throttle", "archive_lost_answer", "archive_cut", "archive_late"),
     "late_s": ("archive_late",),
 }
+NODES_FOR: Final = {"split": 1, "bridge": 3, "ring": 4}
+"""The shapes of a partition, and how many nodes each takes at least."""
 FOR_ALL: Final = (
     *("delay", "drop", "slow_disk", "clock_jump", "clock_skew", "mangle", "half_open"),
     *ARCHIVE_NEMESES,
@@ -369,6 +378,7 @@ def _fault(reader: TableReader, cluster: ClusterShape, archive: ArchiveShape, du
         every_s=reader.number("every_s", 0.0, 0.0, DURATION_S_MAX),
         how=reader.choice("how", "stall" if nemesis == "one_way" else "reset", ("reset", "stall")),
         direction=reader.choice("direction", "out", ("out", "in")),
+        shape=reader.choice("shape", "split", tuple(NODES_FOR)),
         delay_ms=reader.number("delay_ms", 100.0, 1.0, 10_000),
         delay_jitter_ms=reader.number("delay_jitter_ms", 20.0, 0.0, 10_000),
         period_s=reader.number("period_s", 0.4, 0.05, 60.0),
@@ -381,7 +391,11 @@ def _fault(reader: TableReader, cluster: ClusterShape, archive: ArchiveShape, du
         share=reader.number("share", 0.5, 0.01, 1.0),
         late_s=reader.number("late_s", 2.0, 0.05, 60.0),
     )
-    if spec.target == "all" and nemesis not in FOR_ALL:
+    if cluster.nodes < NODES_FOR[spec.shape]:
+        reader.fault("shape", f"is {spec.shape!r}", f"that takes {NODES_FOR[spec.shape]} nodes or more")
+    if spec.shape == "ring" and spec.target != "all":
+        reader.fault("target", f"is {spec.target!r}", 'a ring is of all nodes: use target = "all"')
+    if spec.target == "all" and nemesis not in FOR_ALL and spec.shape != "ring":
         reader.fault("target", "is 'all'", f"only {', '.join(FOR_ALL)} can hit all; name a node or use random")
     if spec.drop_share + spec.double_share + spec.overtake_share > 1:
         reader.fault("drop_share", "is too much", "drop_share, double_share and overtake_share add up to 1 at most")

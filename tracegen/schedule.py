@@ -79,6 +79,14 @@ def links(spec: FaultSpec, hit: tuple[str, ...], nodes: tuple[str, ...]) -> tupl
     """The links that a fault on these nodes changes: those across the cut, or all when every node is hit."""
     if spec.nemesis not in OF_LINKS:
         return ()
+    if spec.shape == "ring":
+        apart = [(a, b) for at, a in enumerate(nodes) for b in nodes[at + 2 :] if (a, b) != (nodes[0], nodes[-1])]
+        return tuple(apart) + tuple((b, a) for a, b in apart)
+    if spec.shape == "bridge":
+        others = [node for node in nodes if node not in hit]
+        half = len(others) // 2
+        across = [(a, b) for a in others[:half] for b in others[half:]]
+        return tuple(across) + tuple((b, a) for a, b in across)
     if spec.target == "all":
         return tuple((a, b) for a in nodes for b in nodes if a != b)
     out = tuple((a, b) for a in nodes for b in nodes if a in hit and b not in hit)

@@ -1,7 +1,7 @@
 """Carries out a run on the backend that the user names. What only one of them can do is refused here by the other."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from tracegen.backend.face import Cluster
@@ -10,22 +10,29 @@ from tracegen.errors import HarnessError
 from tracegen.places import RunPlaces
 from tracegen.report import RunReport
 from tracegen.run import carry_out
-from tracegen.scenario import SIMULATED_NEMESES, Scenario
+from tracegen.scenario import CONTAINER_NEMESES, MACHINE_NEMESES, Scenario
 
 BACKENDS: Final = ("process", "docker", "sim")
+
+CANNOT: Final[Mapping[str, frozenset[str]]] = {
+    "process": frozenset((*MACHINE_NEMESES, *CONTAINER_NEMESES)),
+    "docker": frozenset(MACHINE_NEMESES) - {"disk_full", "clock_jump", "clock_skew"},
+    "sim": frozenset(CONTAINER_NEMESES),
+}
+"""The nemeses that a backend does not have."""
+WHAT: Final = {"process": "real processes", "docker": "containers", "sim": "simulated nodes"}
 
 
 def check_backend(name: str, scenario: Scenario | None = None) -> None:
     """Raises HarnessError if there is no such backend, or it cannot do what the scenario asks."""
     if name not in BACKENDS:
         raise HarnessError(f"--backend is {name!r}; use one of {', '.join(BACKENDS)}")
-    if scenario is None or name == "sim":
+    beyond = sorted({fault.nemesis for fault in scenario.faults} & CANNOT[name]) if scenario is not None else []
+    if scenario is None or not beyond:
         return
-    beyond = sorted({fault.nemesis for fault in scenario.faults} & set(SIMULATED_NEMESES))
-    if beyond:
-        raise HarnessError(
-            f"{scenario.path.name} uses {', '.join(beyond)}: real processes cannot be broken so; use --backend sim"
-        )
+    able = [other for other in BACKENDS if not {fault.nemesis for fault in scenario.faults} & CANNOT[other]]
+    told = f"use --backend {' or '.join(able)}" if able else "no backend can do all of this"
+    raise HarnessError(f"{scenario.path.name} uses {', '.join(beyond)}: {WHAT[name]} cannot be broken so; {told}")
 
 
 async def carry_out_on(

@@ -7,7 +7,7 @@ import asyncio
 from typing import Final
 
 from tracegen.nemesis.face import Scene, Seen
-from tracegen.nemesis.simulated import simulated
+from tracegen.nemesis.powers import simulated
 
 LOOK_AGAIN_S: Final = 0.05
 

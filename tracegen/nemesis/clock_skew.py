@@ -4,7 +4,7 @@ import asyncio
 
 from tracegen.nemesis.clock_jump import seen_skew
 from tracegen.nemesis.face import Scene, Seen
-from tracegen.nemesis.simulated import simulated
+from tracegen.nemesis.powers import with_clocks
 
 
 class ClockSkew:
@@ -19,10 +19,10 @@ class ClockSkew:
         while (now_s := clock()) < scene.end_s:
             share = (now_s - began_s) / spec.for_s
             for node in scene.nodes:
-                simulated(scene).set_skew_ms(node, spec.skew_ms * share)
+                with_clocks(scene).set_skew_ms(node, spec.skew_ms * share)
             await asyncio.sleep(min(spec.period_s, scene.end_s - now_s))
-        return seen_skew(scene, abs(spec.skew_ms) / 10)
+        return await seen_skew(scene, abs(spec.skew_ms) / 10)
 
     async def heal(self, scene: Scene) -> None:
         for node in scene.nodes:
-            simulated(scene).set_skew_ms(node, 0.0)
+            with_clocks(scene).set_skew_ms(node, 0.0)

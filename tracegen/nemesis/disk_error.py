@@ -7,7 +7,7 @@ import asyncio
 
 from tracegen.errors import HarnessError
 from tracegen.nemesis.face import Scene, Seen
-from tracegen.nemesis.simulated import SimulatedCluster, simulated
+from tracegen.nemesis.powers import SimulatedCluster, simulated
 
 
 class DiskError:

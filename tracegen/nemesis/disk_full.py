@@ -1,7 +1,7 @@
 """A disk that fills up: what is there stays readable, nothing new fits until there is room again."""
 
 from tracegen.nemesis.face import Scene, Seen
-from tracegen.nemesis.simulated import simulated
+from tracegen.nemesis.powers import with_fillable_disks
 
 
 class DiskFull:
@@ -9,17 +9,17 @@ class DiskFull:
 
     async def strike(self, scene: Scene) -> None:
         for node in scene.nodes:
-            simulated(scene).disk(node).room_bytes = scene.spec.room_bytes
+            with_fillable_disks(scene).disk(node).leave_room(scene.spec.room_bytes)
 
     async def hold(self, scene: Scene) -> Seen:
-        disks = {node: simulated(scene).disk(node) for node in scene.nodes}
-        before = {node: disk.refusals for node, disk in disks.items()}
+        disks = {node: with_fillable_disks(scene).disk(node) for node in scene.nodes}
+        before = {node: disk.refused() for node, disk in disks.items()}
         await scene.wait_out()
-        refused = {node: disk.refusals - before[node] for node, disk in disks.items()}
+        refused = {node: disk.refused() - before[node] for node, disk in disks.items()}
         return Seen(
             all(refused.values()), ", ".join(f"{node} refused {count} writes" for node, count in refused.items())
         )
 
     async def heal(self, scene: Scene) -> None:
         for node in scene.nodes:
-            simulated(scene).disk(node).room_bytes = None
+            with_fillable_disks(scene).disk(node).leave_room(None)

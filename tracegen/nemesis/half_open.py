@@ -5,7 +5,7 @@ that does not know it.
 """
 
 from tracegen.nemesis.face import Scene, Seen, open_all
-from tracegen.nemesis.simulated import simulated
+from tracegen.nemesis.powers import simulated
 
 
 class HalfOpen:

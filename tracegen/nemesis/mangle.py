@@ -1,7 +1,7 @@
 """Links that lose, double and reorder frames, as a network of datagrams would: the protocol must not care."""
 
 from tracegen.nemesis.face import Scene, Seen, open_all
-from tracegen.nemesis.simulated import simulated
+from tracegen.nemesis.powers import simulated
 
 
 class Mangle:

@@ -1,7 +1,7 @@
 """The machine loses its power: what its disk had not synced is gone or torn, and nobody is told that it is away."""
 
 from tracegen.nemesis.face import Scene, Seen
-from tracegen.nemesis.simulated import simulated
+from tracegen.nemesis.powers import with_power
 
 
 class PowerCut:
@@ -12,7 +12,7 @@ class PowerCut:
 
     async def strike(self, scene: Scene) -> None:
         for node in scene.nodes:
-            self._unsynced[node] = simulated(scene).cut_power(node)
+            self._unsynced[node] = with_power(scene).cut_power(node)
 
     async def hold(self, scene: Scene) -> Seen:
         await scene.wait_out()

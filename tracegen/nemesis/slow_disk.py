@@ -1,7 +1,7 @@
 """A slow disk: each piece of work on it takes longer, one after the other."""
 
 from tracegen.nemesis.face import Scene, Seen
-from tracegen.nemesis.simulated import simulated
+from tracegen.nemesis.powers import simulated
 
 
 class SlowDisk:

@@ -76,7 +76,7 @@ def test_a_new_run_never_takes_the_place_of_another(tmp_path: Path) -> None:
 
 
 INJECTION = Injection(
-    name="kill-1", nemesis="kill", nodes=("n1",), links=(), start_us=0, end_us=9, probe="seen", bit=True, overlapping=3
+    name="kill-1", nemesis="kill", nodes=("n1",), links=(), start_us=0, end_us=9, probe="seen", bit=True, overlapping=50
 )
 EVIDENCE = Evidence((INJECTION,), {"ok": 500}, 100, frozenset({"n1", "n2"}), ("n1", "n2"))
 
@@ -89,7 +89,7 @@ def test_a_run_with_faults_that_bit_and_operations_and_traces_is_adequate() -> N
     ("change", "reason"),
     [
         ({"injections": (msgspec.structs.replace(INJECTION, bit=False),)}, "kill-1 did not bite: seen"),
-        ({"injections": (msgspec.structs.replace(INJECTION, overlapping=0),)}, "kill-1 overlapped no operation"),
+        ({"injections": (msgspec.structs.replace(INJECTION, overlapping=49),)}, "kill-1 overlapped only 49"),
         ({"outcomes": {"ok": 3, "failed": 97}}, "only 3 of 100 operations succeeded"),
         ({"writes_acknowledged": 0}, "no write was acknowledged"),
         ({"traced_nodes": frozenset({"n1"})}, "n2 left no trace"),

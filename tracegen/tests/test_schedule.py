@@ -101,3 +101,19 @@ def test_seeds_between_them_hit_every_node() -> None:
 def test_a_coordinator_is_only_known_when_the_cluster_runs() -> None:
     (fault,) = plan(scenario_of([FaultSpec("kill", 0.0, 1.0, target="coordinator")]), 1)
     assert fault.nodes == () and fault.links == ()
+
+
+def test_a_bridge_is_all_that_joins_two_halves() -> None:
+    spec = FaultSpec("partition", 0.0, 1.0, target="n2", shape="bridge")
+    (fault,) = plan(scenario_of([spec], 5), 1)
+    left, right = ("n1", "n3"), ("n4", "n5")
+    assert set(fault.links) == {(a, b) for a in left for b in right} | {(b, a) for a in left for b in right}
+
+
+@given(st.integers(4, 9))
+def test_in_a_ring_each_node_reaches_the_one_before_and_the_one_after_it(nodes: int) -> None:
+    (fault,) = plan(scenario_of([FaultSpec("partition", 0.0, 1.0, target="all", shape="ring")], nodes), 1)
+    names = [f"n{number}" for number in range(1, nodes + 1)]
+    for at, node in enumerate(names):
+        reached = {other for other in names if other != node and (node, other) not in fault.links}
+        assert reached == {names[at - 1], names[(at + 1) % nodes]}

@@ -15,8 +15,9 @@ from tracegen.places import RunPlaces
 from tracegen.report import RunReport
 from tracegen.scenario import (
     ARCHIVE_NEMESES,
+    CONTAINER_NEMESES,
+    MACHINE_NEMESES,
     NEMESES,
-    SIMULATED_NEMESES,
     ClusterShape,
     FaultSpec,
     Scenario,
@@ -48,7 +49,7 @@ def simulated(root: Path, *faults: FaultSpec, seed: int = 1) -> RunReport:
     return simulate(scenario_of(*faults), seed, RunPlaces(root))
 
 
-@pytest.mark.parametrize("nemesis", [nemesis for nemesis in NEMESES if nemesis not in ARCHIVE_NEMESES])
+@pytest.mark.parametrize("nemesis", [kind for kind in NEMESES if kind not in (*ARCHIVE_NEMESES, *CONTAINER_NEMESES)])
 def test_each_fault_bites_and_the_cluster_outlives_it(nemesis: str, tmp_path: Path) -> None:
     fault = ONE_FAULT.get(nemesis, FaultSpec(nemesis, at_s=0.4, for_s=1.0, target="n2"))
     report = simulated(tmp_path / "run", fault)
@@ -75,12 +76,28 @@ def test_a_clock_that_is_an_hour_off_changes_nothing_but_the_times_written(tmp_p
     assert report.inadequate == [] and report.problems == []
 
 
-@pytest.mark.parametrize("nemesis", SIMULATED_NEMESES)
-def test_real_processes_refuse_what_only_a_simulation_can_do(nemesis: str) -> None:
+@pytest.mark.parametrize("nemesis", MACHINE_NEMESES)
+def test_real_processes_refuse_what_befalls_machines(nemesis: str) -> None:
     scenario = scenario_of(FaultSpec(nemesis, at_s=0.4, for_s=1.0))
-    with pytest.raises(HarnessError, match=f"one.toml uses {nemesis}: .* use --backend sim"):
+    with pytest.raises(HarnessError, match=f"one.toml uses {nemesis}: .* use --backend (docker or )?sim"):
         check_backend("process", scenario)
     check_backend("sim", scenario)
+
+
+@pytest.mark.parametrize("nemesis", CONTAINER_NEMESES)
+def test_a_simulation_refuses_what_takes_a_kernel(nemesis: str) -> None:
+    scenario = scenario_of(FaultSpec(nemesis, at_s=0.4, for_s=1.0))
+    with pytest.raises(HarnessError, match=f"one.toml uses {nemesis}: .* use --backend docker"):
+        check_backend("sim", scenario)
+
+
+@pytest.mark.parametrize("shape", ["bridge", "ring"])
+def test_a_partition_may_have_the_shape_of_a_bridge_or_of_a_ring(shape: str, tmp_path: Path) -> None:
+    target = "all" if shape == "ring" else "n3"
+    fault = FaultSpec("partition", at_s=0.4, for_s=1.0, target=target, shape=shape)
+    scenario = replace(scenario_of(fault), cluster=ClusterShape(5, 3, 2))
+    report = simulate(scenario, 1, RunPlaces(tmp_path / "run"))
+    assert report.inadequate == [] and report.problems == []
 
 
 SLOWER = replace(LOAD, think_ms=50.0)

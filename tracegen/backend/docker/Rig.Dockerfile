@@ -1,9 +1,10 @@
 # A node with all that the harness breaks it with and puts beside it: a packet filter, a library that lies about the
 # time, and moto's S3. Nodes themselves run in the image of the node, unless somebody is to lie to them.
+ARG BASE_IMAGE
 ARG NODE_IMAGE
 
-FROM ${NODE_IMAGE} AS packages
-USER root
+FROM ${BASE_IMAGE} AS packages
+LABEL org.amberio.image=packages
 COPY build/wheels/rig /wheels
 RUN for wheel in /wheels/*.whl; do python3 -m zipfile -e "$wheel" /packages || exit 1; done \
     && python3 -m compileall -q /packages

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Final
 from tracegen.archive.s3 import S3Behind
 from tracegen.archive.shape import NO_ARCHIVE, ArchiveShape
 from tracegen.backend.docker.archive import S3Container
+from tracegen.backend.docker.clock import NodeClock, told_skew_ms
+from tracegen.backend.docker.disk import VolumeDisk
 from tracegen.backend.docker.engine import Mark, connect, left_by, remove, understood
 from tracegen.backend.docker.images import Images, images
 from tracegen.backend.docker.links import NODE_PORT, FilteredWire, PacketFilter
 from tracegen.backend.docker.machine import DISK, Machine
 from tracegen.backend.docker.network import Network, make_network
-from tracegen.backend.docker.node import TRACES, USER, NodeContainer
+from tracegen.backend.docker.node import TRACES, UNLIMITED_BYTES, USER, NodeContainer
 from tracegen.backend.docker.reaper import Reaper
 from tracegen.backend.face import Crossing, NodeState, Wire
 from tracegen.backend.node_config import Site, disks_below, node_config, write_config
@@ -37,6 +39,8 @@ from tracegen.workload.connection import HttpConnection
 if TYPE_CHECKING:
     from docker import DockerClient
 
+NEEDS_CLOCK: Final = ("clock_jump", "clock_skew")
+"""The nemeses for which somebody lies to the nodes about the time."""
 NEEDS_PROXY: Final = ("delay", "drop")
 """The nemeses for which the harness's proxies stand between nodes."""
 LOOK_S: Final = 0.25
@@ -70,6 +74,9 @@ class DockerCluster:
         self._reaper: Reaper | None = None
         self._s3: S3Behind | None = None
         self._nodes: dict[str, NodeContainer] = {}
+        self._clocks: dict[str, NodeClock] = {}
+        self._disks: dict[str, VolumeDisk] = {}
+        self._memory_met: dict[str, int] = {}
         self._proxies: dict[tuple[str, str], Proxy] = {}
         self._wires: dict[tuple[str, str], Wire] = {}
 
@@ -183,18 +190,57 @@ class DockerCluster:
             "links": "the harness's proxies" if self._proxies else "packet filters of the nodes' networks",
         }
 
+    # -- what only some backends have under their hand (`nemesis/powers.py`)
+
+    def disk(self, node: str) -> VolumeDisk:
+        return self._disks.setdefault(node, VolumeDisk(self._nodes[node].machine))
+
+    def set_skew_ms(self, node: str, skew_ms: float) -> None:
+        self._clocks[node].set_skew_ms(skew_ms)
+
+    async def stamped_skew_ms(self, node: str) -> float | None:
+        return await told_skew_ms(self.connection(node))
+
+    async def limit_memory(self, node: str, room_bytes: int) -> None:
+        one = self._nodes[node]
+        own_bytes, self._memory_met[node] = await asyncio.to_thread(one.memory)
+        one.end_is_wanted = True  # the kernel may end it
+        await asyncio.to_thread(one.limit_memory, own_bytes + room_bytes)
+
+    async def memory_refusals(self, node: str) -> int:
+        one = self._nodes[node]
+        if await asyncio.to_thread(one.was_out_of_memory):
+            return 1
+        _, met = await asyncio.to_thread(one.memory)
+        return met - self._memory_met[node]
+
+    async def unlimit_memory(self, node: str) -> None:
+        one = self._nodes[node]
+        await asyncio.to_thread(one.limit_memory, UNLIMITED_BYTES)
+        one.end_is_wanted = one.is_gone()
+
+    async def lose_disk(self, node: str) -> None:
+        """Put an empty disk in the place of a node's that is gone."""
+        if not self._nodes[node].is_gone():
+            raise HarnessError(f"{node} is not gone: its disk cannot be replaced")
+        await self._nodes[node].machine.ask("wipe")
+
     # -- how it begins and ends
 
     def _start_machine(self, one: NodeContainer, network: Network) -> None:
         assert self._images is not None
-        one.make_disk()
+        one.make_disk(is_limited="disk_full" in self._nemeses)
         one.machine.start(one.client, self._mark, self._images.rig, network.name, one.disk_binds)
-        archive = []
+        binds, environment, image = [], {}, self._images.node
         if self._archive_shape.kind == "directory":
             self._places.archive.mkdir(exist_ok=True)
             os.chown(self._places.archive, *USER)
-            archive = [f"{self._places.archive.resolve()}:/archive"]
-        one.make(self._images.node, self._mutants, archive)
+            binds.append(f"{self._places.archive.resolve()}:/archive")
+        if self._nemeses & set(NEEDS_CLOCK):
+            clock = self._clocks[one.node] = NodeClock(self._places.root / "clocks" / one.node)
+            binds.append(clock.bind)
+            environment, image = clock.environment, self._images.rig
+        one.make(image, self._mutants, binds, environment)
 
     async def _start_archive(self, network: Network) -> None:
         if self._archive_shape.kind != "s3":

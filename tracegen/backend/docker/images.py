@@ -10,7 +10,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -49,7 +49,7 @@ def images(client: "DockerClient", say: Say) -> Images:
         raise HarnessError(f"{CHECKOUT} has no {NODE}: images are built from a checkout; clone the repository")
     base = _base(client, say)
     node = _built(client, NODE, "node", {"BASE_IMAGE": base}, ("impl",), say)
-    rig = _built(client, RIG, "rig", {"NODE_IMAGE": node}, RIG_ROOTS, say)
+    rig = _built(client, RIG, "rig", {"BASE_IMAGE": base, "NODE_IMAGE": node}, RIG_ROOTS, say)
     with understood():
         return Images(node, rig, str(client.images.get(node).id))
 
@@ -58,14 +58,13 @@ def _built(
     client: "DockerClient", dockerfile: str, what: str, arguments: dict[str, str], roots: Sequence[str], say: Say
 ) -> str:
     """The image's name."""
-    (base,) = arguments.values()
-    name = f"amberio-{what}:{_digest(client, dockerfile, base, roots)}"
+    name = f"amberio-{what}:{_digest(client, dockerfile, arguments.values(), roots)}"
     if _is_there(client, name):
         return name
     say(f"fetching the wheels of the image {what}")
-    told = _told(client, base)
+    told = _told(client, arguments["BASE_IMAGE"])
     _must([sys.executable, "-m", "ci.image.wheels", f"build/wheels/{what}", told.python, told.platform, *roots])
-    say(f"building the image {what} on {base}")
+    say(f"building the image {what}")
     with understood():
         # Debian's packages need the network, if the base does not have them; the rest does not
         network = "none" if what == "node" or _is_from_debian(client) else None
@@ -79,11 +78,12 @@ def _built(
     return name
 
 
-def _digest(client: "DockerClient", dockerfile: str, base: str, roots: Sequence[str]) -> str:
-    """Of all that goes into an image. Its base is one of it by its id."""
+def _digest(client: "DockerClient", dockerfile: str, bases: Iterable[str], roots: Sequence[str]) -> str:
+    """Of all that goes into an image; of the images that it stands on their ids."""
     digest = hashlib.sha256()
     with understood():
-        digest.update(str(client.images.get(base).id).encode())
+        for base in bases:
+            digest.update(str(client.images.get(base).id).encode())
     for file in (CHECKOUT / dockerfile, CHECKOUT / "ci" / "requirements.lock", *_sources(roots)):
         digest.update(str(file.relative_to(CHECKOUT)).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:12]

@@ -2,9 +2,10 @@
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from tracegen.backend.docker.disk import volume_options
 from tracegen.backend.docker.engine import Mark, understood
 from tracegen.backend.docker.machine import DISK, Machine
 from tracegen.backend.face import NodeState
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 IN_IMAGE: Final = (10001, 10001)
 USER: Final = IN_IMAGE if os.getuid() == 0 else (os.getuid(), os.getgid())
 """Whose a node's files are: the image's own user, or who runs the harness, if that is not root."""
+SERVER: Final = ("python3", "-m", "impl.server")
 CONFIG: Final = "/etc/amberio/config.yaml"
 TRACES: Final = "/traces"
 END_S: Final = 15
+UNLIMITED_BYTES: Final = 1 << 40
 _KILLED_BY: Final = 128
 """The engine's exit code of a process that a signal ended is so much more than the signal."""
 
@@ -36,18 +39,24 @@ class NodeContainer:
         self._mark = mark
         self._places = places
         self._container: Container | None = None
+        self.disk_binds: list[str] = []
 
-    @property
-    def disk_binds(self) -> list[str]:
-        return [f"{(self._places.disks / self.node).resolve()}:{DISK}"]
-
-    def make_disk(self) -> None:
+    def make_disk(self, *, is_limited: bool) -> None:
+        """A directory of the run, or a volume of limited size."""
         directory = self._places.disks / self.node
         directory.mkdir(exist_ok=True)
         for owned in (directory, self._places.traces):
             os.chown(owned, *USER)
+        self.disk_binds = [f"{directory.resolve()}:{DISK}"]
+        if is_limited:
+            name = self._mark.name(f"{self.node}-disk")
+            with understood():
+                self.client.api.create_volume(
+                    name, driver="local", driver_opts=volume_options(USER), labels=self._mark.labels
+                )
+            self.disk_binds = [f"{name}:{DISK}"]
 
-    def make(self, image: str, mutants: Sequence[str], binds: Sequence[str]) -> None:
+    def make(self, image: str, mutants: Sequence[str], binds: Sequence[str], environment: Mapping[str, str]) -> None:
         """Make its container; its machine must be there."""
         allow = ["--allow-mutants"] if mutants else []
         config, traces = self._places.config(self.node).resolve(), self._places.traces.resolve()
@@ -59,6 +68,8 @@ class NodeContainer:
                 image,
                 name=self._mark.name(self.node),
                 command=["--config", CONFIG, "--node", self.node, *allow],
+                entrypoint=list(SERVER),
+                environment=dict(environment),
                 user="{}:{}".format(*USER),
                 labels=self._mark.labels,
                 healthcheck={"test": ["NONE"]},  # the harness asks more often
@@ -120,6 +131,26 @@ class NodeContainer:
 
     def exit_code(self) -> int:
         return int(self._made.attrs["State"]["ExitCode"])
+
+    def memory(self) -> tuple[int, int]:
+        """How many bytes it has that it would soon need again, and how often it met its limit so far."""
+        with understood():
+            told = self.client.api.stats(str(self._made.id), stream=False, one_shot=True)["memory_stats"]
+        pages = told.get("stats", {})
+        # as cgroups 1 and 2 call them
+        own = pages.get("rss", pages.get("anon", 0)) + pages.get("mapped_file", pages.get("file_mapped", 0))
+        return int(own), int(told.get("failcnt", 0))
+
+    def limit_memory(self, limit_bytes: int) -> None:
+        """Let it have so much from now on."""
+        with understood():
+            self.client.api.update_container(str(self._made.id), mem_limit=limit_bytes, memswap_limit=-1)
+
+    def was_out_of_memory(self) -> bool:
+        """Did the kernel end it for its memory?"""
+        with understood():
+            self._made.reload()
+        return bool(self._made.attrs["State"]["OOMKilled"])
 
     def keep_log(self) -> None:
         """Have all that it said so far in the run directory."""

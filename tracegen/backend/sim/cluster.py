@@ -102,7 +102,7 @@ class SimWire:
 
 
 class SimCluster:
-    """One cluster for one run: see `face.Cluster` and `nemesis/simulated.py`.
+    """One cluster for one run: see `face.Cluster` and `nemesis/powers.py`.
 
     `trace` writes each incarnation's trace into `places.traces`.
     """
@@ -241,7 +241,7 @@ class SimCluster:
     def set_skew_ms(self, node: str, skew_ms: float) -> None:
         self._nodes[node].clock.skew_ms = int(skew_ms)
 
-    def stamped_skew_ms(self, node: str) -> float | None:
+    async def stamped_skew_ms(self, node: str) -> float | None:
         return self._nodes[node].clock.last_skew_ms
 
     async def settle(self, node: str) -> None:

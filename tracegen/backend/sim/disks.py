@@ -77,13 +77,11 @@ class SimDisks:
 
     # -- what it does to one of them
 
-    @property
-    def room_bytes(self) -> int | None:
-        return self._bad.room_bytes
+    def leave_room(self, room_bytes: int | None) -> None:
+        self._bad.leave_room(room_bytes)
 
-    @room_bytes.setter
-    def room_bytes(self, room_bytes: int | None) -> None:
-        self._bad.room_bytes = room_bytes
+    def refused(self) -> int:
+        return self._bad.refused()
 
     @property
     def is_failing(self) -> bool:

@@ -95,6 +95,14 @@ class SimDisk:
 
     # -- what the harness does to it
 
+    def leave_room(self, room_bytes: int | None) -> None:
+        """So much fits on it from now on; None: anything."""
+        self.room_bytes = room_bytes
+
+    def refused(self) -> int:
+        """How many calls failed so far."""
+        return self.refusals
+
     def cut_power(self) -> int:
         """What was not synced is lost or torn; whoever has files open can do nothing with them any more.
 
