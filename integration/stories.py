@@ -216,6 +216,10 @@ class Story:
         said["condition_etag"] = seen.get("found_etag")
         return self.say(node, "Ship", look, **{**said, **instead})
 
+    def request(self, node: str, head: Entry, found: Entry | str | None = None) -> Entry:
+        """Look, and send; the Ship."""
+        return self.ship(node, self.look(node, head, found))
+
     def shipped(self, ship: Entry, **instead: Any) -> Entry:
         return self.say(ship.node, "Shipped", ship, **{"generation": ship.fields["generation"], **instead})
 
@@ -251,7 +255,7 @@ class Story:
 
     def archive(self, head: Entry, found: Entry | str | None = None, node: str = "n1") -> tuple[Entry, Entry]:
         """Look, send, hear that it is done, put it on record; the Ship and the Confirm."""
-        ship = self.ship(node, self.look(node, head, found))
+        ship = self.request(node, head, found)
         return ship, self.confirm(node, self.shipped(ship))
 
     def _record(self, node: str) -> dict[str, Any]:
@@ -337,7 +341,7 @@ def deleted_and_forgotten_where_there_is_no_archive(story: Story) -> Story:
 def answer_lost(story: Story) -> Story:
     """Who gets no answer looks again; another one that looks finds out, too."""
     first = story.write(A)
-    ship = story.ship("n1", story.look("n1", first))
+    ship = story.request("n1", first)
     look = story.look("n1", story.read("n1"), ship)
     story.answer(first, look)
     story.confirm("n1", look)
@@ -350,7 +354,7 @@ def same_bytes_again(story: Story) -> Story:
     """A, B, A: the late B hits. Nothing was evicted, so the last A is shipped again."""
     first, _ = story.archive(story.write(A))
     second = story.write(B)
-    late = story.ship("n2", story.look("n2", story.read("n2"), first))
+    late = story.request("n2", story.read("n2"), first)
     third, confirm = story.archive(story.write(A), first)
     story.confirm("n3", confirm)
     look = story.look("n1", story.read("n1"), late)
@@ -375,7 +379,7 @@ def taken_away_from_outside(story: Story) -> Story:
     look = story.look("n1", story.read("n1"), ship)
     story.confirm("n1", look)
     story.write(B)
-    story.ship("n1", story.look("n1", story.read("n1"), ship))
+    story.request("n1", story.read("n1"), ship)
     story.restart()
     return story
 
