@@ -32,6 +32,7 @@ from tracegen.scenario import Scenario
 from tracegen.schedule import plan
 from tracegen.seeds import parse_seeds
 from tracegen.shrink.command import shrink_command
+from tracegen.soak.command import rejudge_command, replay_command, soak_command
 from tracegen.swarm.command import sim_command
 from tracegen.swarm.hunt_command import hunt_mutants
 
@@ -189,8 +190,11 @@ def mutants(
 
 app.command("behaviours")(behaviours_command)
 app.command("clean")(clean_command)
+app.command("rejudge")(rejudge_command)
+app.command("replay")(replay_command)
 app.command("shrink")(shrink_command)
 app.command("sim")(sim_command)
+app.command("soak")(soak_command)
 
 
 def main() -> None:

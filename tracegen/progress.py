@@ -1,6 +1,7 @@
 """What a run is at: a spinner's line on a terminal, a line now and then in a log. Always on standard error."""
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
@@ -8,6 +9,8 @@ from rich.console import Console
 from rich.status import Status
 
 LOG_EVERY_S: Final = 2.0
+Say = Callable[[str], None]
+"""Told what is going on, again and again."""
 
 
 class Progress:

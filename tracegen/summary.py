@@ -17,39 +17,39 @@ def of_run(report: RunReport, injections: Sequence[Injection]) -> list[str]:
     """What was run, what was broken, and whether it is evidence."""
     counts, copies = report.operations, report.replication
     lines = [
-        _line("scenario", f"{report.scenario}, seed {report.seed}: {report.says}"),
-        _line(
+        line("scenario", f"{report.scenario}, seed {report.seed}: {report.says}"),
+        line(
             "nodes",
             f"{' '.join(report.nodes)}; {copies['factor']} replicas, {copies['min_write_replicas']} must have a write",
         ),
-        _line(
+        line(
             "operations",
             f"{counts['total']:,} in {report.duration_s:g} s: {counts['ok']:,} ok, {counts['failed']:,} failed, "
             f"{counts['unknown']:,} unknown",
         ),
     ]
     if report.mutants:
-        lines.append(_line("mutants", f"{', '.join(report.mutants)}: broken on purpose"))
+        lines.append(line("mutants", f"{', '.join(report.mutants)}: broken on purpose"))
     titles = ["faults", *[""] * len(injections)]
     load_us = report.load_from_us  # the times of a person begin with the load
-    lines += [_line(title, _fault(injection, load_us)) for title, injection in zip(titles, injections, strict=False)]
-    lines += [_line("problem", problem) for problem in report.problems[:PROBLEMS_SHOWN]]
-    lines += [_line("inadequate", reason) for reason in report.inadequate]
+    lines += [line(title, _fault(injection, load_us)) for title, injection in zip(titles, injections, strict=False)]
+    lines += [line("problem", problem) for problem in report.problems[:PROBLEMS_SHOWN]]
+    lines += [line("inadequate", reason) for reason in report.inadequate]
     return lines
 
 
 def of_check(checked: Checked) -> list[str]:
     """What the checker says."""
     verdict = checked.verdict
-    lines = [_line("events", f"{verdict.events:,} of {verdict.traces:,} objects replayed through the spec")]
+    lines = [line("events", f"{verdict.events:,} of {verdict.traces:,} objects replayed through the spec")]
     match verdict.status:
         case "accepted":
-            lines.append(_line("verdict", "accepted: all that happened is a behaviour of the spec"))
+            lines.append(line("verdict", "accepted: all that happened is a behaviour of the spec"))
         case "refused":
-            lines.append(_line("verdict", f"REFUSED: {_refusals(checked)}"))
-            lines += [_line("", text) for text in _reasons(checked)]
+            lines.append(line("verdict", f"REFUSED: {_refusals(checked)}"))
+            lines += [line("", text) for text in _reasons(checked)]
         case "unchecked":
-            lines.append(_line("verdict", "none: " + ("; ".join(verdict.reasons) or checked.text.strip())))
+            lines.append(line("verdict", "none: " + ("; ".join(verdict.reasons) or checked.text.strip())))
     return lines
 
 
@@ -59,15 +59,16 @@ def of_time(report: RunReport, checked: Checked | None, places: RunPlaces) -> li
     if checked is not None:
         stages["verify"] = checked.seconds
     told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in stages.items())
-    lines = [_line("time", f"{told}; {sum(stages.values()):.1f} s in all")]
+    lines = [line("time", f"{told}; {sum(stages.values()):.1f} s in all")]
     if checked is not None and places.html.exists():
-        lines.append(_line("report", str(places.html)))
+        lines.append(line("report", str(places.html)))
     else:
-        lines.append(_line("run", str(places.root)))
+        lines.append(line("run", str(places.root)))
     return lines
 
 
-def _line(title: str, text: str) -> str:
+def line(title: str, text: str) -> str:
+    """A line of a summary, or as many as the text has."""
     indented = text.replace("\n", "\n" + " " * WIDTH)
     return f"{title:{WIDTH}}{indented}"
 

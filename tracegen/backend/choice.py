@@ -27,12 +27,17 @@ def check_backend(name: str, scenario: Scenario | None = None) -> None:
     """Raises HarnessError if there is no such backend, or it cannot do what the scenario asks."""
     if name not in BACKENDS:
         raise HarnessError(f"--backend is {name!r}; use one of {', '.join(BACKENDS)}")
-    beyond = sorted({fault.nemesis for fault in scenario.faults} & CANNOT[name]) if scenario is not None else []
-    if scenario is None or not beyond:
+    if scenario is None or can_do(name, scenario):
         return
-    able = [other for other in BACKENDS if not {fault.nemesis for fault in scenario.faults} & CANNOT[other]]
+    beyond = sorted({fault.nemesis for fault in scenario.faults} & CANNOT[name])
+    able = [other for other in BACKENDS if can_do(other, scenario)]
     told = f"use --backend {' or '.join(able)}" if able else "no backend can do all of this"
     raise HarnessError(f"{scenario.path.name} uses {', '.join(beyond)}: {WHAT[name]} cannot be broken so; {told}")
+
+
+def can_do(backend: str, scenario: Scenario) -> bool:
+    """Has the backend all the faults that the scenario wants?"""
+    return not {fault.nemesis for fault in scenario.faults} & CANNOT[backend]
 
 
 async def carry_out_on(

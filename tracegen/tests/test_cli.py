@@ -9,7 +9,7 @@ from tracegen.cli import app
 from tracegen.mutants import MUTANTS
 from tracegen.scenario import names
 
-COMMANDS = ("run", "list", "describe", "demo", "mutants", "sim", "clean")
+COMMANDS = ("run", "list", "describe", "demo", "mutants", "sim", "clean", "soak", "replay", "rejudge")
 
 
 def said(*arguments: str) -> tuple[int, str]:
