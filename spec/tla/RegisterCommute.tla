@@ -23,15 +23,22 @@
 (* what is accepted is a behaviour of Register in an order that the trace  *)
 (* allows.  Two states are the same if they differ only in replies that    *)
 (* nobody will look at any more, by the same three rules.                  *)
+(*                                                                         *)
+(* What is done with the archive is in variables of its own, which each    *)
+(* node changes for itself alone, and in facts that only grow: so it       *)
+(* commutes with all of this (TieringTrace).  Where both meet, at Collect  *)
+(* and Restart, they meet on one node.                                     *)
 (***************************************************************************)
-EXTENDS Register
+EXTENDS Healing
 
 CONSTANTS
     Replicas, Preferred, WriteQuorum, Coordinators,
     Rounds,        \* the rounds that coordinators may prepare, besides the claim
     Reads,         \* how many quorum reads
     RestartMax,
-    Heals          \* whether replicas adopt what others have accepted
+    Heals,         \* whether replicas adopt what others have accepted
+    Change,        \* what clients ask for
+    Collects       \* whether replicas forget what is deleted, and hear of their slot's floor
 
 VARIABLES
     promised2, accepted2, head2, used2, proposed2, reply2, reads2,   \* the second copy
@@ -40,7 +47,7 @@ VARIABLES
     restarts,
     first, second  \* the steps that are swapped; <<>> if none is yet
 
-Other == INSTANCE Register WITH
+Other == INSTANCE Healing WITH
     promised <- promised2, accepted <- accepted2, head <- head2, used <- used2,
     proposed <- proposed2, reply <- reply2, reads <- reads2
 
@@ -51,6 +58,8 @@ commuteVars == <<group, copy, copy2, asked, lost, restarts, first, second>>
 Nothing == <<>>
 Put == [operation |-> "put", condition |-> "none", wantedEtag |-> NoEtag, wantedGeneration |-> 0, write |-> 1, etag |-> 1,
         versioned |-> FALSE, version |-> NullVersion]
+(* What leaves nothing behind: a head without versions may be forgotten. *)
+Asking == [Put EXCEPT !.operation = "read", !.write = NoWrite, !.etag = NoEtag]
 
 -----------------------------------------------------------------------------
 (* Steps as values: <<what, node, parameters...>>. *)
@@ -75,12 +84,14 @@ Steps ==
     \cup { <<"Read", c, q, counted, b>> :
                c \in Coordinators, q \in Reads, counted \in Quorums(Max(group.writeQuorum, ReadQuorum)),
                b \in {None} \cup DOMAIN proposed }
+    \cup { <<"Collect", r, q, accepted[r]>> : r \in IF Collects THEN Replicas ELSE {}, q \in Reads }
+    \cup { <<"Floor", r, b>> : r \in IF Collects THEN Replicas ELSE {}, b \in asked }
     \cup { <<"Restart", n>> : n \in IF restarts < RestartMax THEN Replicas ELSE {} }
 
 Do(s) ==
     \/ s[1] = "Prepare" /\ Prepare(s[2], s[3])
-    \/ s[1] = "Claim" /\ Claim(s[2], s[2], s[3], Put)
-    \/ s[1] = "Propose" /\ Propose(s[2], s[3], s[4], s[5], Put)
+    \/ s[1] = "Claim" /\ Claim(s[2], s[2], s[3], Change)
+    \/ s[1] = "Propose" /\ Propose(s[2], s[3], s[4], s[5], Change)
     \/ s[1] = "Acknowledge" /\ Acknowledge(s[2], s[3], s[4])
     \/ s[1] = "Promise" /\ Promise(s[2], s[3])
     \/ s[1] = "Accept" /\ Accept(s[2], s[3])
@@ -88,12 +99,14 @@ Do(s) ==
     \/ s[1] = "Refuse" /\ Refuse(s[2], s[3], s[4])
     \/ s[1] = "Report" /\ Report(s[2], s[3])
     \/ s[1] = "Read" /\ Read(s[3], s[4], s[5])
+    \/ s[1] = "Collect" /\ Collect(s[2], s[3], s[4], group.replicas)
+    \/ s[1] = "Floor" /\ Floor(s[2], s[3], 1)
     \/ s[1] = "Restart" /\ Restart(s[2])
 
 OtherDo(s) ==
     \/ s[1] = "Prepare" /\ Other!Prepare(s[2], s[3])
-    \/ s[1] = "Claim" /\ Other!Claim(s[2], s[2], s[3], Put)
-    \/ s[1] = "Propose" /\ Other!Propose(s[2], s[3], s[4], s[5], Put)
+    \/ s[1] = "Claim" /\ Other!Claim(s[2], s[2], s[3], Change)
+    \/ s[1] = "Propose" /\ Other!Propose(s[2], s[3], s[4], s[5], Change)
     \/ s[1] = "Acknowledge" /\ Other!Acknowledge(s[2], s[3], s[4])
     \/ s[1] = "Promise" /\ Other!Promise(s[2], s[3])
     \/ s[1] = "Accept" /\ Other!Accept(s[2], s[3])
@@ -101,6 +114,8 @@ OtherDo(s) ==
     \/ s[1] = "Refuse" /\ Other!Refuse(s[2], s[3], s[4])
     \/ s[1] = "Report" /\ Other!Report(s[2], s[3])
     \/ s[1] = "Read" /\ Other!Read(s[3], s[4], s[5])
+    \/ s[1] = "Collect" /\ Other!Collect(s[2], s[3], s[4], group.replicas)
+    \/ s[1] = "Floor" /\ Other!Floor(s[2], s[3], 1)
     \/ s[1] = "Restart" /\ Other!Restart(s[2])
 
 (* Which edges a trace has between events of different nodes: the [event.*.causes] of the manifest. *)
@@ -114,6 +129,7 @@ Causes(a, b) ==
            /\ b[3] = IF a[1] = "Promise" THEN a[3] ELSE proposed[a[3]].next
     \/ a[1] = "Accept" /\ b[1] = "Acknowledge" /\ a[2] \in b[4] /\ a[3] = b[3]
     \/ a[1] = "Report" /\ b[1] = "Read" /\ a[2] \in b[4] /\ a[3] = b[3]
+    \/ a[1] = "Report" /\ b[1] = "Collect" /\ a[3] = b[3]
 
 (* A coordinator that began nothing after proposing at b, in a copy with these. *)
 StillAt(c, b, usedIn, proposedIn) ==
