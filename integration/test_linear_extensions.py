@@ -20,6 +20,7 @@ from checker.order import linear_extension
 from checker.replay import Replay, Replayed
 from checker.split import by_key
 from integration.judging import MANIFEST, Behaviour, Entry, behaviours, run_of_simulator, write
+from integration.stories import honest_stories
 
 RUNS: Final = 20
 ORDERS: Final = 20
@@ -69,6 +70,11 @@ def orders(tmp_path_factory: pytest.TempPathFactory) -> Orders:
         if number < UNCAUSED_RUNS:
             copies.append((f"{UNCAUSED} {number}", without_causes(found, "Read")))
     traces = load(write(folder / "all", copies), MANIFEST_OF_ALL)
+    return in_many_orders(traces, {path: entry.id for path, entry in corrupted.items()})
+
+
+def in_many_orders(traces: Traces, corrupted: dict[str, str]) -> Orders:
+    """Each path in ORDERS orders, or as many as it has of those that are drawn."""
     each_once: dict[tuple[int, ...], array[int]] = {}
     for seed in range(ORDERS):
         for order in by_key(traces, linear_extension(traces, seed)):
@@ -77,7 +83,7 @@ def orders(tmp_path_factory: pytest.TempPathFactory) -> Orders:
     with Replay(MANIFEST_OF_ALL, traces, tlc.locate(None), jvms=2) as replay:
         replay.start(drawn)
         replayed = replay.finish()
-    judged = Orders(traces, drawn, replayed, {path: entry.id for path, entry in corrupted.items()})
+    judged = Orders(traces, drawn, replayed, corrupted)
     assert all(judged.is_uncaused(number) for number in replay.cause_faults)
     return judged
 
@@ -135,3 +141,10 @@ def test_without_the_edges_from_what_a_read_counted_the_verdict_would_be_a_matte
     assert len(numbers) == UNCAUSED_RUNS * ORDERS
     refused = [number for number in numbers if number in orders.replayed.refused]
     assert UNCAUSED_RUNS <= len(refused) < len(numbers)
+
+
+def test_every_order_of_what_is_done_with_the_archive_is_accepted(tmp_path: Path) -> None:
+    stories = [(story.path, story.told()) for story in honest_stories()]
+    judged = in_many_orders(load(write(tmp_path / "stories", stories), MANIFEST_OF_ALL), {})
+    assert len(judged.orders) >= len(stories) * ORDERS // 2
+    assert (judged.replayed.troubles, judged.replayed.refused) == ([], {})
