@@ -78,6 +78,7 @@ def test_a_small_body_that_rots_in_its_row_is_written_anew(nodes: KeepingNodes) 
     assert nodes.ask("n1", "PUT", "/bucket/small", body).status == 200
     for path in ("small", "bucket/small"):
         until(lambda path=path: nodes.get("n3", path).status == 200, "n3 serves it")
+        nodes.put("n3", "another", b"the one that n3 has in memory")
         before = nodes.counted("n3", "amberio_scrub")["repaired"]
         with sqlite3.connect(nodes.disk("n3") / "registers.db", timeout=20) as database:
             database.execute("UPDATE registers SET body = ? WHERE path = ?", (body[:-1] + b"!", path))
