@@ -108,7 +108,7 @@ def assert_can_be_outlived(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("way", VARIATIONS, ids=lambda way: way.__name__)
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(seed=SEEDS, other=SEEDS)
 def test_a_variation_of_what_is_drawn_can_be_outlived_as_well(way: Variation, seed: int, other: int) -> None:
     chance = random.Random(seed)

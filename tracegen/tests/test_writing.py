@@ -122,7 +122,7 @@ def lists(draw: st.DrawFn, api: str) -> tuple[Listed, ...]:
     return tuple(operations)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.data(), SCENARIOS, st.sampled_from(("a-prefix/", "another/")))
 def test_listed_operations_are_the_same_when_they_are_written_and_read(
     data: st.DataObject, scenario: Scenario, prefix: str
