@@ -47,6 +47,11 @@ class Model:
     def is_deep(self) -> bool:
         return self.name.startswith(DEEP)
 
+    @property
+    def is_short(self) -> bool:
+        """Is it so small that TLC begins longer than it searches?"""
+        return self.states is not None and self.states <= tlc.SHORT_STATES_MAX
+
 
 class Twin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line of one module changed, and the invariant that must not survive it in the named model."""
@@ -187,7 +192,15 @@ def read_suite(spec: str, specs: Path) -> Suite:
 
 def check_model(tool: tlc.Tool, model: Model, *, workers: int, timeout_s: float) -> ModelResult:
     """Search the whole model, and compare with what its head promises."""
-    outcome = tlc.run(tool, model.module, model.config, workers=workers, heap_mb=HEAP_MB, timeout_s=timeout_s)
+    outcome = tlc.run(
+        tool,
+        model.module,
+        model.config,
+        workers=workers,
+        heap_mb=HEAP_MB,
+        is_short=model.is_short,
+        timeout_s=timeout_s,
+    )
     fault = cannot = None
     if outcome.violated is not None:
         fault = f"{outcome.violated} is violated"
@@ -220,7 +233,13 @@ def check_twin(tool: tlc.Tool, model: Model, twin: Twin, *, workers: int, timeou
         config = directory / model.config.name
         config.write_text(checking_only(model.config.read_text(), twin.breaks))
         outcome = tlc.run(
-            tool, directory / model.module.name, config, workers=workers, heap_mb=HEAP_MB, timeout_s=timeout_s
+            tool,
+            directory / model.module.name,
+            config,
+            workers=workers,
+            heap_mb=HEAP_MB,
+            is_short=model.is_short,
+            timeout_s=timeout_s,
         )
     fault = cannot = None
     if outcome.error is not None:

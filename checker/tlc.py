@@ -3,8 +3,8 @@
 Nothing here knows a protocol, a trace or a verdict. Everything that TLC prints is read through its `-tool` mode, where
 each message carries a code, so that whatever stands between messages is what the spec itself printed.
 
-Two kinds of run want opposite machines: `replay` is many short behaviours where parsing is the cost (one worker, the
-quick compiler, a small serial heap), a model is a long search (all workers, the full compiler).
+Two kinds of run want opposite machines: where parsing is the cost, as in a replay of many short behaviours or a small
+model, the quick compiler and a serial heap; a long search wants the full compiler.
 """
 
 import os
@@ -27,6 +27,7 @@ TLC_CLASS = "tlc2/TLC.class"
 # Newer releases write a module with the counterexample beside the spec unless told not to; 2.15 lacks the option.
 NO_TRACE_MODULE = "-noGenerateSpecTE"
 KILL_WAIT_S = 10.0
+SHORT_STATES_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Tool:
             config,
             workers=1,
             heap_mb=heap_mb,
-            replay=True,
+            is_short=True,
             timeout_s=timeout_s,
             libraries=[libraries],
         )
@@ -174,14 +175,15 @@ def run(
     *,
     workers: int = 1,
     heap_mb: int = 1024,
-    replay: bool = False,
+    is_short: bool = False,
     timeout_s: float | None = None,
     libraries: Sequence[Path] = (),
     walks: "Walks | None" = None,
 ) -> Outcome:
     """Run TLC on a module with a configuration, in a directory of its own, and wait for it.
 
-    With `walks` it does not search all states but walks at random.
+    `is_short` says that parsing is most of the cost, as with up to SHORT_STATES_MAX states. With `walks` it does not
+    search all states but walks at random.
 
     `libraries` are further directories with modules; the module's own directory is always searched first. The JVM is
     gone when this returns or raises, whatever happened. Raises CannotCheck if a file is missing or Java cannot start.
@@ -191,7 +193,7 @@ def run(
             raise CannotCheck(f"{path}: no such file")
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tlc-") as scratch:
-        command = _command(tool, module, config, workers, heap_mb, replay, libraries, walks, Path(scratch))
+        command = _command(tool, module, config, workers, heap_mb, is_short, libraries, walks, Path(scratch))
         output, exit_code, timed_out = _execute(command, module.parent, timeout_s)
     seconds = time.monotonic() - began
     outcome = parse(output, exit_code, seconds)
@@ -216,12 +218,12 @@ def _command(
     config: Path,
     workers: int,
     heap_mb: int,
-    replay: bool,
+    is_short: bool,
     libraries: Sequence[Path],
     walks: "Walks | None",
     scratch: Path,
 ) -> list[str]:
-    machine = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"] if replay else ["-XX:+UseParallelGC"]
+    machine = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"] if is_short else ["-XX:+UseParallelGC"]
     return [
         str(tool.java),
         *machine,

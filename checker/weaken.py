@@ -204,7 +204,7 @@ class Corpus:
                 folder / f"{MODULE}.tla",
                 folder / f"{MODULE}.cfg",
                 heap_mb=HEAP_MB,
-                replay=len(weakenings) <= 1,
+                is_short=len(weakenings) <= 1,
                 timeout_s=self._timeout_s,
                 libraries=[self._folder],
             )
@@ -337,7 +337,14 @@ class ModelJudge:
         return "no verdict: " + outcome.error.partition("\n")[0], ""
 
     def _check(self, model: Model, folder: Path) -> tlc.Outcome:
-        return tlc.run(self._tool, folder / model.module.name, model.config, heap_mb=HEAP_MB, timeout_s=self._timeout_s)
+        return tlc.run(
+            self._tool,
+            folder / model.module.name,
+            model.config,
+            heap_mb=HEAP_MB,
+            is_short=model.is_short,
+            timeout_s=self._timeout_s,
+        )
 
 
 def _copy_modules(modules: Path, folder: Path) -> None:

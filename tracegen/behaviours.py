@@ -40,7 +40,6 @@ def walk(tool: Tool, count: int, seed: int) -> Iterator[list[Told]]:
             SPEC / f"{MODULE}.cfg",
             workers=1,
             heap_mb=1024,
-            replay=False,
             timeout_s=None,
             walks=Walks(count, LENGTH, seed),
         )

@@ -153,7 +153,7 @@ def test_tlc_decodes_what_was_packed(tmp_path: Path) -> None:
     text = "".join(data_module(packer, packed))
     (tmp_path / "TraceData.tla").write_text(text)
     assert any(line.rstrip(",>").count(",") >= 2 for line in text.splitlines()), "no event needs three numbers"
-    outcome = tlc.run(tlc.locate(), tmp_path / "EchoTrace.tla", tmp_path / "EchoTrace.cfg", replay=True)
+    outcome = tlc.run(tlc.locate(), tmp_path / "EchoTrace.tla", tmp_path / "EchoTrace.cfg", is_short=True)
     assert outcome.error is None
     behaviours: dict[str, list[dict[str, Any]]] = {}
     for node in NODES:  # nothing causes anything, so the order is node after node

@@ -37,7 +37,7 @@ def counter(tmp_path: Path) -> Run:
         module, cfg = tmp_path / "Counter.tla", tmp_path / "Counter.cfg"
         module.write_text(COUNTER.format(limit=limit, successor=successor))
         cfg.write_text("SPECIFICATION Spec\n" + config)
-        return tlc.run(tlc.locate(), module, cfg, **{"replay": True, **options})
+        return tlc.run(tlc.locate(), module, cfg, **{"is_short": True, **options})
 
     return run
 
