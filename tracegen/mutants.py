@@ -36,6 +36,7 @@ MUTANTS: Final = (
     "evict-before-confirm",
     "evict-unsettled",
     "ship-old-over-new",
+    "skip-fsync",
 )
 SEEDS_TRIED: Final = 3
 """A broken rule may not matter in one run: chance has a say in which messages meet. So many seeds are tried at most."""

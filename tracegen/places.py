@@ -24,6 +24,11 @@ class RunPlaces:
         return self.root / "disks"
 
     @property
+    def platters(self) -> Path:
+        """What is durable of disks that can lose their power; those are mounted where disks are."""
+        return self.root / "platters"
+
+    @property
     def run(self) -> Path:
         return self.root / "run.json"
 

@@ -15,8 +15,8 @@ from tracegen.scenario import CONTAINER_NEMESES, MACHINE_NEMESES, Scenario
 BACKENDS: Final = ("process", "docker", "sim")
 
 CANNOT: Final[Mapping[str, frozenset[str]]] = {
-    "process": frozenset((*MACHINE_NEMESES, *CONTAINER_NEMESES)),
-    "docker": frozenset(MACHINE_NEMESES) - {"disk_full", "clock_jump", "clock_skew"},
+    "process": frozenset((*MACHINE_NEMESES, *CONTAINER_NEMESES)) - {"power_cut"},
+    "docker": frozenset(MACHINE_NEMESES) - {"power_cut", "disk_full", "clock_jump", "clock_skew"},
     "sim": frozenset(CONTAINER_NEMESES),
 }
 """The nemeses that a backend does not have."""
@@ -63,11 +63,13 @@ async def carry_out_on(
 def _cluster(
     backend: str, scenario: Scenario, places: RunPlaces, mutants: Sequence[str], keep: bool, say: Callable[[str], None]
 ) -> Cluster:
+    nemeses = {fault.nemesis for fault in scenario.faults}
     if backend == "process":
-        return ProcessCluster(places, scenario.cluster, archive=scenario.archive, mutants=mutants, keep=keep)
+        return ProcessCluster(
+            places, scenario.cluster, archive=scenario.archive, nemeses=nemeses, mutants=mutants, keep=keep
+        )
     from tracegen.backend.docker.cluster import DockerCluster  # needs the SDK, which nobody else does
 
-    nemeses = {fault.nemesis for fault in scenario.faults}
     return DockerCluster(
         places, scenario.cluster, archive=scenario.archive, nemeses=nemeses, mutants=mutants, keep=keep, say=say
     )

@@ -10,7 +10,7 @@ import random
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from tracegen.backend.node_config import Site, disks_below, node_config, write_c
 from tracegen.backend.probing import cross, is_reset, until_ready
 from tracegen.backend.proxy import HOST, LoopbackWire, Proxy
 from tracegen.backend.spawning import free_ports, spawn
+from tracegen.disk.power import powered_disk
 from tracegen.errors import HarnessError
 from tracegen.places import RunPlaces, last_lines
 from tracegen.scenario import ClusterShape
@@ -51,7 +52,7 @@ class _Node:
 
 
 class ProcessCluster:
-    """See `face.Cluster`. `command` is what starts a node, before --config and --node.
+    """See `face.Cluster`. `command` is what starts a node, before --config and --node; `nemeses` are those of the run.
 
     An archive of kind s3 is started with the cluster; one that is a directory lies in the run's.
     """
@@ -62,6 +63,7 @@ class ProcessCluster:
         shape: ClusterShape,
         *,
         archive: ArchiveShape = NO_ARCHIVE,
+        nemeses: Collection[str] = (),
         mutants: Sequence[str] = (),
         keep: bool = False,
         command: Sequence[str] = SERVER,
@@ -71,6 +73,7 @@ class ProcessCluster:
         self._archive_shape = archive
         self._mutants = tuple(mutants)
         self._keep = keep
+        self._powered = {node: powered_disk(places, node) for node in shape.node_ids if "power_cut" in nemeses}
         self._command = tuple(command)
         *ports, archive_port = free_ports(shape.nodes + 1)
         self._s3: S3Behind | None = None
@@ -99,6 +102,7 @@ class ProcessCluster:
             await proxy.open()
         if self._s3 is not None:
             await self._s3.start()
+        await asyncio.gather(*(disk.mount() for disk in self._powered.values()))
         secret = random.SystemRandom().randbytes(16).hex()
         for node in self.nodes:
             write_config(self._places.config(node), self._config(node, secret))
@@ -110,8 +114,10 @@ class ProcessCluster:
             proxy.close()
         if self._s3 is not None:
             await self._s3.stop()
+        await asyncio.gather(*(disk.unmount() for disk in self._powered.values()))
         if not self._keep:
-            await asyncio.to_thread(shutil.rmtree, self._places.disks, ignore_errors=True)
+            for disks in (self._places.disks, self._places.platters):
+                await asyncio.to_thread(shutil.rmtree, disks, ignore_errors=True)
         return [problem for problem in ended if problem is not None]
 
     def connection(self, node: str) -> HttpConnection:
@@ -134,6 +140,11 @@ class ProcessCluster:
         one.end_is_wanted = True
         one.send(signal.SIGKILL)
         return await self._exit_code(one)
+
+    async def cut_power(self, node: str) -> int:
+        self._powered[node].hold()
+        await self.kill(node)
+        return await self._powered[node].cut()
 
     async def terminate(self, node: str) -> int:
         one = self._nodes[node]

@@ -12,7 +12,7 @@ class PowerCut:
 
     async def strike(self, scene: Scene) -> None:
         for node in scene.nodes:
-            self._unsynced[node] = with_power(scene).cut_power(node)
+            self._unsynced[node] = await with_power(scene).cut_power(node)
 
     async def hold(self, scene: Scene) -> Seen:
         await scene.wait_out()

@@ -86,7 +86,7 @@ class WithClocks(Cluster, Protocol):
 class WithPower(Cluster, Protocol):
     """Its machines can lose their power."""
 
-    def cut_power(self, node: str) -> int:
+    async def cut_power(self, node: str) -> int:
         """The whole machine is gone: the disk loses what it had not synced. How many writes those were."""
         ...
 

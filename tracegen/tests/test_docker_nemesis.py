@@ -115,6 +115,19 @@ def test_what_a_packet_filter_cannot_do_the_proxies_do(fault: PlannedFault, prox
     assert proxied.cluster.versions()["links"] == "the harness's proxies"
 
 
+@pytest.fixture(scope="module")
+def powered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A cluster whose disks lose what was not synced."""
+    yield from started(tmp_path_factory.mktemp("powered"), ("power_cut",))
+
+
+def test_a_machine_that_loses_its_power_comes_back_with_what_was_synced(powered: World) -> None:
+    injection = powered.strike(planned("power_cut"))
+    assert injection.bit, injection.probe
+    assert powered.is_well()
+    assert Path(powered._root / "platters" / "n1").is_dir()
+
+
 def nothing(*_: object) -> None:
     """The fault is not under our hand."""
 

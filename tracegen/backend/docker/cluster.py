@@ -31,6 +31,7 @@ from tracegen.backend.face import Crossing, NodeState, Wire
 from tracegen.backend.node_config import Site, disks_below, node_config, write_config
 from tracegen.backend.probing import until_ready
 from tracegen.backend.proxy import LoopbackWire, Proxy
+from tracegen.disk.power import PoweredDisk, powered_disk
 from tracegen.errors import HarnessError
 from tracegen.places import RunPlaces, last_lines
 from tracegen.scenario import ClusterShape
@@ -74,6 +75,7 @@ class DockerCluster:
         self._reaper: Reaper | None = None
         self._s3: S3Behind | None = None
         self._nodes: dict[str, NodeContainer] = {}
+        self._powered: dict[str, PoweredDisk] = {}
         self._clocks: dict[str, NodeClock] = {}
         self._disks: dict[str, VolumeDisk] = {}
         self._memory_met: dict[str, int] = {}
@@ -103,6 +105,9 @@ class DockerCluster:
         for number, node in enumerate(self.nodes):
             machine = Machine(node, network.node(number))
             self._nodes[node] = NodeContainer(client, self._mark, machine, self._places)
+        if "power_cut" in self._nemeses:
+            self._powered = {node: powered_disk(self._places, node) for node in self.nodes}
+            await asyncio.gather(*(disk.mount(USER) for disk in self._powered.values()))
         starting = [asyncio.to_thread(self._start_machine, one, network) for one in self._nodes.values()]
         await asyncio.gather(*starting, self._start_archive(network))
         await asyncio.gather(*(one.machine.until_up() for one in self._nodes.values()))
@@ -134,8 +139,10 @@ class DockerCluster:
                 self._client.close()
             if self._reaper is not None:
                 await asyncio.to_thread(self._reaper.let_go)
+        await asyncio.gather(*(disk.unmount() for disk in self._powered.values()))
         if not self._keep:
-            await asyncio.to_thread(shutil.rmtree, self._places.disks, ignore_errors=True)
+            for disks in (self._places.disks, self._places.platters):
+                await asyncio.to_thread(shutil.rmtree, disks, ignore_errors=True)
         return problems
 
     def connection(self, node: str) -> HttpConnection:
@@ -194,6 +201,11 @@ class DockerCluster:
 
     def disk(self, node: str) -> VolumeDisk:
         return self._disks.setdefault(node, VolumeDisk(self._nodes[node].machine))
+
+    async def cut_power(self, node: str) -> int:
+        self._powered[node].hold()
+        await self.kill(node)
+        return await self._powered[node].cut()
 
     def set_skew_ms(self, node: str, skew_ms: float) -> None:
         self._clocks[node].set_skew_ms(skew_ms)

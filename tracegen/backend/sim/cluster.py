@@ -229,7 +229,7 @@ class SimCluster:
         self._nodes[node].kill(power_cut=False)
         return -signal.SIGKILL
 
-    def cut_power(self, node: str) -> int:
+    async def cut_power(self, node: str) -> int:
         return self._nodes[node].kill(power_cut=True)
 
     def disk(self, node: str) -> SimDisk | SimDisks:
