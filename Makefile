@@ -9,7 +9,7 @@ BIN := .venv/bin
 JOBS ?= 2
 CLIENT ?= *
 
-.PHONY: help setup demo test lint fuzz model mutants sim honest hunt weaken clients engines bench image lock clean
+.PHONY: help setup demo test lint fuzz model mutants sim honest hunt weaken clients engines bench containers image lock clean
 
 help:  ## say what there is to type
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -65,6 +65,9 @@ engines: .venv/.ready  ## engines that live on S3 (SlateDB, Icechunk, delta-rs, 
 
 bench: .venv/.ready  ## print the figures: checker, server against moto (installs nothing; wants wrk)
 	$(BIN)/python -m ci.bench
+
+containers: .venv/.ready  ## fifty runs in containers: nothing of them stays; how many an hour, how soon they begin
+	CONTAINER_RUNS=50 $(BIN)/pytest -s tracegen/tests/test_docker_left.py
 
 image: .venv/.ready  ## build the node's image, amberio, at the Docker engine (a minute or two)
 	$(BIN)/python -m tracegen.backend.docker.images amberio
