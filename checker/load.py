@@ -23,6 +23,7 @@ from checker.errors import CannotCheck
 from checker.manifest import Manifest
 
 NO_KEY: Final = -1
+EVERY_KEY: Final = -2
 CHUNK_BYTES: Final = 1 << 20
 COMMON_FIELDS: Final = frozenset(("node", "incarnation", "seq", "time_ms", "event", "cause"))
 _FILE_NAME = re.compile(r"^(?P<node>.+)\.(?P<incarnation>[0-9]+)\.ndjson$")
@@ -78,12 +79,16 @@ class _Head(Protocol):
 
 
 class Traces:
-    """All events of a run. Parallel arrays by event index; `keys` are the values of the split_by field."""
+    """All events of a run. Parallel arrays by event index; `keys` are the values of the split_by field.
+
+    `everywhere` are the kinds of events that have no key, as they are events of each.
+    """
 
     def __init__(self, manifest: Manifest, nodes: Sequence[str]) -> None:
         self.files: list[TraceFile] = []
         self.nodes = tuple(nodes)
         self.kinds = (*sorted(manifest.ignored), *manifest.kinds)
+        self.everywhere = {name: kind.everywhere for name, kind in manifest.kinds.items() if kind.everywhere}
         self.keys: list[str] = []
         self.notes: list[str] = []
         self.source = array("H")  # the number of its file
@@ -128,7 +133,7 @@ class Traces:
             incarnation=file.incarnation,
             seq=seq,
             kind=self.kinds[self.kind[index]],
-            key=self.keys[key] if key != NO_KEY else "",
+            key=self.keys[key] if key >= 0 else "",
             cause=tuple(record.get("cause", ())),
             fields={name: value for name, value in record.items() if name not in COMMON_FIELDS},
             time_ms=int(record.get("time_ms", 0)),
@@ -285,7 +290,7 @@ class _Reader:
                 key = head.key
                 number = NO_KEY if key is None else key_numbers.get(key, NO_KEY)
                 if number == NO_KEY:
-                    number = self._new_key(head)
+                    number = self._key(head)
                 for cause in head.cause:
                     prefix, _, cause_seq = cause.rpartition(".")
                     pending.append(prefixes[prefix])
@@ -305,8 +310,14 @@ class _Reader:
             file.has_stop = traces.kinds[traces.kind[-1]] == self._manifest.stop
         return position
 
-    def _new_key(self, head: _Head) -> int:
+    def _key(self, head: _Head) -> int:
         traces = self._traces
+        if head.event in traces.everywhere:
+            if head.key is not None:
+                raise ValueError(
+                    f"a {head.event} is about all keys, but the field {self._manifest.split_by!r} names one"
+                )
+            return EVERY_KEY
         if head.key is None:
             if head.event not in self._manifest.ignored:
                 raise ValueError(f"the field {self._manifest.split_by!r} is missing, by which traces are split")

@@ -95,12 +95,23 @@ class Causes:
     own: frozenset[str] = frozenset()
 
 
+class Everywhere(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An event of all keys, or only of those in the slots that its field `slots` lists, where that is not null.
+
+    The slot of a key is the xxh3_64 of its UTF-8 bytes modulo the number in the event's field `total`.
+    """
+
+    slots: str
+    total: str
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of event: the operator that replays it, its fields with their domains, and what may cause it.
 
     `branches` are the enum and bool fields that tell the branches of its action apart, for the coverage. `opens` are
-    kinds whose first event of a key, in an incarnation after a node's first, must come after one of this kind.
+    kinds whose first event of a key, in an incarnation after a node's first, must come after one of this kind. What is
+    `everywhere` has no key, and is an event of each key.
     """
 
     name: str
@@ -109,6 +120,7 @@ class Kind:
     causes: Causes
     branches: tuple[str, ...]
     opens: tuple[str, ...] = ()
+    everywhere: Everywhere | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +162,7 @@ class _KindFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     causes: dict[str, bool | int | str | list[str] | dict[str, str | list[str] | dict[str, str | bool]]] = {}
     branches: tuple[str, ...] = ()
     opens: tuple[str, ...] = ()
+    everywhere: Everywhere | None = None
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -231,7 +244,7 @@ def _kind(path: Path, name: str, file: _KindFile, domains: Mapping[str, Domain])
     for field in file.branches:
         if domains[file.fields.get(field, "int")].type not in ("enum", "bool"):
             raise CannotCheck(f"{path}: event.{name}.branches: {field!r} is no enum or bool field of the event")
-    return Kind(name, file.replay, file.fields, _causes(path, name, file), file.branches, file.opens)
+    return Kind(name, file.replay, file.fields, _causes(path, name, file), file.branches, file.opens, file.everywhere)
 
 
 def _causes(path: Path, name: str, file: _KindFile) -> Causes:
@@ -280,7 +293,7 @@ def _check(manifest: Manifest) -> None:
             if cause not in manifest.kinds:
                 raise CannotCheck(f"{path}: event.{kind.name}.causes: there is no event {cause!r}")
             for own, other in pairs.items():
-                if own not in kind.fields or other not in manifest.kinds[cause].fields:
+                if own not in {"node", *kind.fields} or other not in {"node", *manifest.kinds[cause].fields}:
                     raise CannotCheck(
                         f"{path}: event.{kind.name}.causes.{cause}: {own!r} must be a field of {kind.name} and "
                         f"{other!r} one of {cause}"
