@@ -80,6 +80,7 @@ class Door:
         self._counters = counters
         self._before_bytes = before_bytes
         self._on_frame = on_frame or self.answer_unborn
+        self._is_unborn = on_frame is None
         self._on_dialled = on_dialled
         self._links: dict[Link, Dialler] = {}
         self._opening: dict[asyncio.Task[None], None] = {}
@@ -142,7 +143,7 @@ class Door:
             raise Unauthorised(f"this node is of cluster {self._cluster_id}, the caller of {cluster_id[:40]!r}")
         dialler = Dialler(node, channel, life_of(life))
         self._lives.admit(node, dialler.life)
-        if dialler.life and not self._lives.own:
+        if dialler.life and (self._is_unborn or not self._lives.own):  # also when it knows its life, but closes first
             raise NotReady("this node asks the others whether its disk is new; until it knows, it serves nobody")
         return dialler
 
