@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from checker.load import spelled
 from integration.alterations import ALTERATIONS, NOWHERE, Alteration, Site
-from integration.judging import MANIFEST, Behaviour, Entry
+from integration.judging import MANIFEST, OF_A_LOST_DISK, Behaviour, Entry
 
 SITES: Final = 2  # of each way to corrupt
 SHORT: Final = 150  # events; longer traces only where there is no other
@@ -267,7 +267,7 @@ def corpus(sources: Sequence[Behaviour]) -> list[Corruption]:
 def _ways() -> Iterator[tuple[str, str, Make]]:
     for how in ALTERATIONS:
         yield how.kind, f"{how.field}: {how.variant}", partial(_altered, how)
-    for kind in MANIFEST.kinds:
+    for kind in (kind for kind in MANIFEST.kinds if kind not in OF_A_LOST_DISK):
         yield kind, "dropped", dropped
         yield kind, "doubled", doubled
         yield kind, "path", moved

@@ -30,6 +30,8 @@ ATTEMPTS: Final = 5
 LATER: Final = 1e7  # more than the events of a run
 BIN: Final = Path(sys.executable).parent
 MANIFEST: Final[Manifest] = manifests.read(ROOT / "spec" / "register.toml")
+OF_A_LOST_DISK: Final = frozenset(("Lose", "Meet", "Gather", "Tell", "Rejoin", "Back"))
+"""What only runs have in which a disk is lost."""
 
 Fields = dict[str, Any]
 

@@ -31,6 +31,8 @@ MUTANTS: Final = (
     "collect-unsettled-tombstone",
     "floor-not-kept",
     "heal-by-wall-clock",
+    "vote-after-disk-loss",
+    "rejoin-from-one",
     "ack-write-through-early",
     "confirm-before-shipped",
     "evict-before-confirm",

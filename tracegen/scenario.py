@@ -44,7 +44,7 @@ ARCHIVE_NEMESES: Final = (
 )
 """What breaks the way from nodes to their archive, which must be an S3."""
 NEMESES: Final = (
-    *("kill", "pause", "restart", "partition", "one_way", "flap", "delay", "drop"),
+    *("kill", "pause", "restart", "disk_lost", "partition", "one_way", "flap", "delay", "drop"),
     *MACHINE_NEMESES,
     *CONTAINER_NEMESES,
     *ARCHIVE_NEMESES,
@@ -344,7 +344,7 @@ ONLY_FOR: Final = {
     "delay_ms": ("delay", "slow_disk", "archive_slow"),
     "delay_jitter_ms": ("delay", "slow_disk", "archive_slow"),
     "period_s": ("flap", "drop", "clock_skew"),
-    "when": ("kill", "pause", "restart", "power_cut"),
+    "when": ("kill", "pause", "restart", "power_cut", "disk_lost"),
     "room_bytes": ("disk_full", "memory_limit"),
     "skew_ms": ("clock_jump", "clock_skew"),
     "drop_share": ("mangle",),

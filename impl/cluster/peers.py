@@ -155,13 +155,18 @@ class Peers:
         payload = wire.encode(wire.AskLife(self._who.node_id))
         return wire.decode_life((await self._control[node].converse(Kind.ASK_LIFE, payload, timeout_s))[2]).life
 
-    async def meet(self, node: str, life: int, cause: str, timeout_s: float) -> str:
+    async def meet(self, node: str, life: int, cause: str, slots: tuple[int, ...] | None, timeout_s: float) -> str:
         """Have a node know durably that this one is in this life, and drop what it heard of earlier ones.
 
         The id of its event that says so; meeting again does no harm. Raises PeerError.
         """
-        payload = wire.encode(wire.Meet(self._who.node_id, life, cause))
+        payload = wire.encode(wire.Meet(self._who.node_id, life, cause, slots))
         return wire.decode_met((await self._control[node].converse(Kind.MEET, payload, timeout_s))[2]).event
+
+    async def known(self, node: str, asked: wire.Known, timeout_s: float) -> wire.KnownPage:
+        """A page of the paths that a node knows; raises PeerError."""
+        answer = await self._bulk[node].converse(Kind.KNOWN, wire.encode(asked), timeout_s)
+        return wire.decode_known_page(answer[2])
 
     def leave_earlier(self, node: str, life: int) -> None:
         """Hang up on a node in any life before this one; whoever waits for an answer of it gets an error."""

@@ -28,6 +28,7 @@ class Registers(Protocol):
     def digests(self) -> Mapping[int, int]: ...
     async def accepted_page(self, slots: Collection[int], after: str | None, limit: int) -> AcceptedPage: ...
     def told(self, told: Told) -> None: ...
+    async def known(self, asked: wire.Known) -> wire.KnownPage: ...
     def failure(self, error: AmberioError) -> Failure: ...
 
 
@@ -57,7 +58,7 @@ class PeerServer:
         """`leave_earlier` drops what this node has asked, and was told, in lives of a node before the one it is in."""
         self._lives = lives
         self._leave_earlier = leave_earlier
-        self.on_meet: Callable[[str, int, str], str] = lambda node, life, cause: ""
+        self.on_meet: Callable[[str, str, tuple[int, ...] | None], str] = lambda node, cause, slots: ""
         self._gossip = gossip
         self._ping_for = probe
         self.on_behind: Callable[[str, str, Ballot], None] = lambda path, source, accepted: None
@@ -104,6 +105,8 @@ class PeerServer:
         elif kind is Kind.GET_PART:
             self._busy(link, 1)
             self._begin(link, request_id, self._get(link, request_id, wire.decode_part(payload)))
+        elif kind is Kind.KNOWN:
+            self._begin(link, request_id, self._known(link, request_id, wire.decode_known(payload)))
         elif kind is Kind.MEET:
             self._begin(link, request_id, self._meet(link, request_id, wire.decode_meet(payload)))
         elif kind is Kind.ASK_LIFE:
@@ -128,12 +131,15 @@ class PeerServer:
         page = await self._registers.accepted_page(asked.slots, asked.after, asked.limit)
         link.send(Kind.BALLOTS, request_id, wire.encode(page))
 
+    async def _known(self, link: Link, request_id: int, asked: wire.Known) -> None:
+        link.send(Kind.KNOWN_PAGE, request_id, wire.encode(await self._registers.known(asked)))
+
     async def _meet(self, link: Link, request_id: int, said: wire.Meet) -> None:
         """A node has begun a new life: know it durably, then drop what was heard of earlier ones, then say so."""
         await self._lives.learn(said.node, said.life)
         self._door.hang_up_on_earlier(said.node, said.life)
         self._leave_earlier(said.node, said.life)
-        link.send(Kind.MET, request_id, wire.encode(wire.Met(self.on_meet(said.node, said.life, said.cause))))
+        link.send(Kind.MET, request_id, wire.encode(wire.Met(self.on_meet(said.node, said.cause, said.slots))))
 
     async def _put(self, link: Link, request_id: int, header: wire.PartHeader, chunks: list[bytes]) -> None:
         try:

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from impl.model import PART_BYTES, AcceptedPage, Ballot, Rows
+from impl.model import PART_BYTES, AcceptedPage, Ballot, Register, Rows
 from impl.protocol.liveness import Rumour
 from impl.protocol.messages import Accept, Failure, Prepare, Read, Refusal, State, Told
 
@@ -49,6 +49,8 @@ class Kind(IntEnum):
     LIFE = 33  # Life
     MEET = 34  # Meet
     MET = 35  # Met
+    KNOWN = 36  # Known
+    KNOWN_PAGE = 37  # KnownPage
 
 
 class Scan(msgspec.Struct, frozen=True, array_like=True):
@@ -129,17 +131,44 @@ class Life(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Meet(msgspec.Struct, frozen=True, array_like=True):
-    """The node that asks is in this life now: drop what it said in earlier ones. `cause` is its event that says so."""
+    """The node that asks is in this life now: drop what it said in earlier ones. `cause` is its event that says so.
+
+    `slots` are those that were lost, None for all that it had.
+    """
 
     node: str
     life: int
     cause: str
+    slots: tuple[int, ...] | None
 
 
 class Met(msgspec.Struct, frozen=True, array_like=True):
     """That is durable now, and done; `event` says so in the trace of who answers."""
 
     event: str
+
+
+class Known(msgspec.Struct, frozen=True, array_like=True):
+    """Ask a node which paths it knows in these slots, of its next `limit` registers after a path.
+
+    `read` names what the node that lost its disk is about, `cause` its event that says so, `lost` the slots of that.
+    """
+
+    read: str
+    cause: str
+    lost: tuple[int, ...] | None
+    slots: tuple[int, ...]
+    after: str | None
+    limit: int
+
+
+class KnownPage(msgspec.Struct, frozen=True, array_like=True):
+    """The paths, and of each slot what is known of a path that is not named; `event` is that of the first page."""
+
+    event: str
+    paths: list[str]
+    next_after: str | None
+    floors: list[tuple[int, Register]]
 
 
 encode: Final = msgspec.msgpack.Encoder().encode
@@ -160,6 +189,8 @@ decode_probed: Final = msgspec.msgpack.Decoder(Probed).decode
 decode_ask_life: Final = msgspec.msgpack.Decoder(AskLife).decode
 decode_life: Final = msgspec.msgpack.Decoder(Life).decode
 decode_meet: Final = msgspec.msgpack.Decoder(Meet).decode
+decode_known: Final = msgspec.msgpack.Decoder(Known).decode
+decode_known_page: Final = msgspec.msgpack.Decoder(KnownPage).decode
 decode_met: Final = msgspec.msgpack.Decoder(Met).decode
 
 Frame = tuple[Kind, int, bytes, list[bytes]]

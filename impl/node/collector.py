@@ -109,6 +109,18 @@ class TombstoneCollector:
         # when each tombstone was first seen, by this process's clock, which never jumps; after a restart, seen anew
         self._seen_s: dict[str, tuple[Ballot, float]] = {}
         self.total = Collected()
+        self._meets = 0
+        self._forgetting = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+
+    def forget_replies(self) -> None:
+        """A node lost its disk: forget nothing any more by what others have told so far (spec: Meet)."""
+        self._meets += 1
+
+    async def quiet(self) -> None:
+        """Wait until what was told before has led to no more than is done."""
+        await self._quiet.wait()
 
     async def collect(self) -> int:
         """Look at every register once, and forget what may be forgotten; how many went. Raises InternalError."""
@@ -156,13 +168,14 @@ class TombstoneCollector:
 
     async def _forget(self, path: str) -> bool:
         slot, group = self._locate(path)
+        meets = self._meets
         accepted = (await self._store.read(path)).accepted
         self._count += 1
         request = Read(path, f"{self._prefix}{self._count}")
         asked = (self._node_id,) if self._rules.collect_tombstone_early else group.nodes
         replies = await asyncio.gather(*(self._ask(node, request) for node in asked))
         states = {node: reply for node, reply in zip(asked, replies, strict=True) if isinstance(reply, State)}
-        if not may_collect(accepted, group, states, self._rules):
+        if meets != self._meets or not may_collect(accepted, group, states, self._rules):
             return False
         decide = partial(
             on_collect,
@@ -173,7 +186,14 @@ class TombstoneCollector:
             is_tiered=self._is_tiered(path),
             rules=self._rules,
         )
-        return (await self._store.apply(path, slot, decide)).taken
+        self._forgetting += 1
+        self._quiet.clear()
+        try:
+            return (await self._store.apply(path, slot, decide)).taken
+        finally:
+            self._forgetting -= 1
+            if not self._forgetting:
+                self._quiet.set()
 
     async def _ask(self, node: str, request: Read) -> Reply | AmberioError:
         if node != self._node_id:

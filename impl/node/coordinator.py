@@ -5,7 +5,9 @@ coordinate any path; a ballot decides between two that do so at once, and whoeve
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 
@@ -15,27 +17,32 @@ from impl.errors import AmberioError, DiskFull, NoQuorum, NotReady, OutcomeUnkno
 from impl.model import NO_BALLOT, Ballot, Head, ReplicaSet
 from impl.node.limits import Timing
 from impl.node.locate import Locate
-from impl.node.naming import Naming
+from impl.node.naming import LOOKS, Naming
 from impl.node.replica import Replica
 from impl.node.rounds import Rounds
 from impl.node.turns import Leases, Turns
 from impl.protocol import events
 from impl.protocol.acceptor import known, on_claim
-from impl.protocol.change import Change, Result, apply, described
+from impl.protocol.change import READ, Change, Result, apply, described
 from impl.protocol.events import Outcome
 from impl.protocol.messages import Accept, Failure, Prepare, Reply, Request, State
 from impl.protocol.proposer import (
     Proposal,
     Tally,
+    highest_accepted,
     lease_after,
     may_claim,
     propose,
     still_holds,
     window_has_passed,
 )
+from impl.protocol.rejoining import enough_others, on_rejoin
 from impl.protocol.rules import Rules
 from impl.storage.face import Registers
+from impl.storage.lives import FIRST
 from impl.trace import Tracer
+
+Came = TypeVar("Came")
 
 
 class Chosen(msgspec.Struct, frozen=True):
@@ -74,6 +81,7 @@ class _Operation:
         self.sent_at_generation: int | None = None
         self.highest = NO_BALLOT
         self.full_disks = 0
+        self.meets = 0
 
 
 class Coordinator:
@@ -108,18 +116,29 @@ class Coordinator:
         self._rules = rules
         self._turns = Turns()
         self._leases = Leases()
+        self._meets = 0
+        self.not_ready: Callable[[], str | None] = lambda: None
+
+    def forget_replies(self) -> None:
+        """A node lost its disk: count nothing that was replied so far, as it may be among them (spec: Meet)."""
+        self._meets += 1
+        self._leases = Leases()
 
     async def run(self, path: str, change: Change) -> Chosen:
         """Try until a quorum has chosen, or the time is over.
 
         Raises NoQuorum when certainly nothing was written, OutcomeUnknown when it may have been, DiskFull when the
-        replicas refused for want of room, Overloaded when too many wait for this path.
+        replicas refused for want of room, Overloaded when too many wait for this path, NotReady while this node must
+        not coordinate.
         """
+        reason = self.not_ready()
+        if reason is not None:
+            raise NotReady(reason)
         slot, group = self._locate(path)
         operation = _Operation(path, slot, group, change, self._clock.monotonic_s() + self._timing.request_s)
         await self._turns.take(path)
         try:
-            return await self._until_chosen(operation)
+            return await self._until(operation, self._attempt)
         except AmberioError as error:
             if error.outcome == "failed" and operation.sent_at_generation is not None:
                 raise self._failed(operation) from error
@@ -127,11 +146,41 @@ class Coordinator:
         finally:
             self._turns.give_back(path)
 
-    async def _until_chosen(self, operation: _Operation) -> Chosen:
+    async def rejoin(self, path: str) -> bool:
+        """Take over what the others have of a path, on their promise; False if that is done already (spec: Rejoin).
+
+        Raises NoQuorum, NotReady if its parts cannot be had.
+        """
+        slot, group = self._locate(path)
+        operation = _Operation(path, slot, group, READ, self._clock.monotonic_s() + self._timing.request_s)
+        await self._turns.take(path)
+        try:
+            return await self._until(operation, self._rejoin)
+        finally:
+            self._turns.give_back(path)
+
+    async def _rejoin(self, operation: _Operation) -> bool:
+        path, group = operation.path, operation.group
+        if (await self._store.read(path)).promised:
+            return False
+        operation.meets = self._meets
+        ballot = await self._rounds.fresh(operation.highest)
+        event = self._tracer.emit(_preparing(path, group, ballot))
+        tally = Tally(group, ballot, enough_others(group, self._rules), "prepare")
+        tally.add(self._node_id, NotReady("it lost its disk"))
+        others = tuple(node for node in group.nodes if node != self._node_id)
+        if not await self._ask(operation, Prepare(path, ballot, event), tally, others):
+            raise _Lost(tally.highest)
+        states = dict(tally.taken)
+        decide = partial(on_rejoin, path=path, ballot=ballot, states=states, rules=self._rules)
+        async with self._naming.held(path, highest_accepted(states, self._rules).head, LOOKS):
+            return (await self._store.apply(path, operation.slot, decide)).taken
+
+    async def _until(self, operation: _Operation, attempt: Callable[[_Operation], Awaitable[Came]]) -> Came:
         backoff_s = self._timing.backoff_first_s
         while True:
             try:
-                return await self._attempt(operation)
+                return await attempt(operation)
             except _Lost as lost:
                 operation.highest = max(operation.highest, lost.highest)
             wait_s = backoff_s * (0.5 + self._random.uniform())
@@ -145,10 +194,12 @@ class Coordinator:
     async def _attempt(self, operation: _Operation) -> Chosen:
         # the read also tells the trace how this incarnation found the register, before any other event of ours
         own = await self._store.read(operation.path)
+        operation.meets = self._meets
         lease = self._leases.take(operation.path)
         if lease is not None and still_holds(lease, own):
             return await self._propose(operation, lease.ballot, dict(lease.states))
-        if may_claim(self._node_id, operation.group, own, self._rules):
+        # on another disk it does not know what it has claimed
+        if self._store.life == FIRST and may_claim(self._node_id, operation.group, own, self._rules):
             claimed = await self._claim(operation)
             if claimed is not None:
                 return claimed
@@ -158,15 +209,7 @@ class Coordinator:
     async def _prepare(self, operation: _Operation, ballot: Ballot) -> dict[str, State]:
         group = operation.group
         needed = 1 if self._rules.quorum_of_one else max(1, group.read_quorum - self._rules.promises_one_short)
-        event = self._tracer.emit(
-            events.Prepare(
-                path=operation.path,
-                ballot=ballot,
-                replicas=group.nodes,
-                preferred=group.preferred,
-                write_quorum=group.write_quorum,
-            )
-        )
+        event = self._tracer.emit(_preparing(operation.path, group, ballot))
         tally = Tally(group, ballot, needed, "prepare")
         if not await self._ask(operation, Prepare(operation.path, ballot, event), tally, group.nodes):
             raise _Lost(tally.highest)
@@ -174,6 +217,7 @@ class Coordinator:
 
     async def _propose(self, operation: _Operation, ballot: Ballot, states: dict[str, State]) -> Chosen:
         following = await self._rounds.fresh(ballot)
+        self._check_meets(operation)
         proposal = propose(operation.change, ballot, following, states, self._rules)
         sent_at, outcome = operation.sent_at_generation, proposal.result.outcome
         if sent_at is not None and outcome != "replayed" and window_has_passed(sent_at, proposal.found):
@@ -233,6 +277,7 @@ class Coordinator:
                 operation.sent_at_generation = sent_before
                 operation.full_disks = _full_disks(tally)
             raise _Lost(tally.highest)
+        self._check_meets(operation)
         event = self._tracer.emit(
             events.Acknowledge(
                 path=operation.path,
@@ -249,6 +294,10 @@ class Coordinator:
         if outcome == "replayed" and operation.sent_at_generation is not None:
             outcome = "applied"
         return Chosen(proposal.result, outcome, proposal.found, len(tally.taken), proposal.ballot, event)
+
+    def _check_meets(self, operation: _Operation) -> None:
+        if operation.meets != self._meets:
+            raise _Lost(NO_BALLOT)
 
     def _failed(self, operation: _Operation) -> AmberioError:
         return _failed(operation, self._rules)
@@ -275,6 +324,12 @@ class Coordinator:
         if len(others) < len(nodes):
             self._replica.handle(request, partial(count, self._node_id))
         return True if verdict is None else await verdict
+
+
+def _preparing(path: str, group: ReplicaSet, ballot: Ballot) -> events.Prepare:
+    return events.Prepare(
+        path=path, ballot=ballot, replicas=group.nodes, preferred=group.preferred, write_quorum=group.write_quorum
+    )
 
 
 def _failed(operation: _Operation, rules: Rules) -> AmberioError:

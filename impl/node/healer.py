@@ -148,6 +148,7 @@ class Healer:
             if digest != ours.get(slot, 0)
             and {node, self._node_id} <= set(self._groups[slot].nodes)
             and self._store.is_serving(slot)
+            and slot not in self._store.behind
         }
 
     async def heal(
@@ -156,6 +157,8 @@ class Healer:
         """Adopt, of these paths with the ballots that `node` has accepted, what is newer than ours."""
         behind: list[str] = []
         for path, accepted in ballots:
+            if self._locate(path)[0] in self._store.behind:
+                continue  # this replica lost its disk: it takes over all that others have, on their promise
             own = (await self._store.read(path)).accepted
             if accepted > own or (self._rules.heal_by_wall_clock and accepted != own):
                 behind.append(path)

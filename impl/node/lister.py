@@ -15,6 +15,7 @@ from impl.model import SYSTEM_START, Head, Register, ReplicaSet, present
 from impl.node.limits import Timing
 from impl.node.locate import Locate
 from impl.node.reader import Reader
+from impl.node.replica import refuse_if_behind
 from impl.protocol.messages import State
 from impl.protocol.proposer import ReadTally
 from impl.protocol.rules import HONEST, Rules
@@ -118,6 +119,7 @@ class Lister:
     ) -> tuple[str, _Answer | AmberioError]:
         try:
             if node == self._node_id:
+                refuse_if_behind(self._store)
                 rows = await self._store.scan(prefix, after, limit, with_older)
             else:
                 rows = await self._peers.scan(node, prefix, after, limit, with_older, self._timing.step_s)

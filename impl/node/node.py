@@ -105,7 +105,7 @@ class Node:
         """Why clients should go elsewhere; None if they need not. A node that drains still serves those who come."""
         if self._liveness.draining:
             return "draining: an operator wants this node to get no new work"
-        return None
+        return self._coordinator.not_ready()
 
     def by_preference(self, nodes: Sequence[str]) -> Sequence[str]:
         """The nodes of a replica set, those first that are alive and want work. For routing, never for safety."""

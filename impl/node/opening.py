@@ -103,11 +103,6 @@ async def open_node(
         )
         if not store.is_born:
             await _be_born(store, settings, cluster, node_id, doors)
-        if store.behind:
-            raise ConfigError(
-                f"{node_id} has lost what it held of {len(store.behind)} slots, and must not vote for them; "
-                "this version cannot catch up yet"
-            )
         tracer = _open_trace(settings, cluster, node_id, store, doors, log)
         undo.callback(tracer.abandon)
         store.start(asyncio.get_running_loop(), tracer)

@@ -5,13 +5,15 @@ names parts is accepted once these are here (`naming.py`); until then nothing wa
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import Final
 
+from impl.cluster import wire
 from impl.errors import AmberioError, DiskFull, NeverWritten, NotReady, Overloaded
-from impl.model import AcceptedPage, Register, Rows
+from impl.model import AcceptedPage, Register, Rows, slot_of
 from impl.node.naming import LOOKS, Naming, names_parts
+from impl.protocol import events
 from impl.protocol.acceptor import on_accept, on_prepare, on_read
 from impl.protocol.collecting import may_have_accepted
 from impl.protocol.messages import Accept, Failure, Prepare, Read, Refusal, Reply, Request, State, Told
@@ -31,18 +33,23 @@ Respond = Callable[[Reply], None]
 class Replica:
     """This node's acceptors."""
 
-    def __init__(
-        self, store: Registers, tracer: Tracer, naming: Naming, slot_of: Callable[[str], int], rules: Rules
-    ) -> None:
+    def __init__(self, store: Registers, tracer: Tracer, naming: Naming, total_slots: int, rules: Rules) -> None:
+        self.before_telling: Callable[[], Awaitable[None]] = _at_once
         self._store = store
         self._naming = naming
         self._accepting: dict[asyncio.Task[None], None] = {}
         self._tracer = tracer
-        self._slot_of = slot_of
+        self._total_slots = total_slots
         self._rules = rules
+
+    def _slot_of(self, path: str) -> int:
+        return slot_of(path, self._total_slots)
 
     def handle(self, request: Request, respond: Respond) -> None:
         """Answer one request of a coordinator, ours or another node's; `respond` is called exactly once."""
+        if self._is_behind(request.path):
+            respond(Failure("behind", "this replica lost its disk, and does not vote before it has caught up"))
+            return
         if isinstance(request, Read):
             self._read(request, respond)
             return
@@ -82,6 +89,7 @@ class Replica:
 
     async def scan(self, prefix: str, after: str | None, limit: int, with_older: bool) -> Rows:
         """Our own registers, without bodies, that start with `prefix` and follow `after`."""
+        refuse_if_behind(self._store)
         return await self._store.scan(prefix, after, limit, with_older)
 
     def digests(self) -> Mapping[int, int]:
@@ -94,6 +102,8 @@ class Replica:
 
     def told(self, told: Told) -> None:
         """Another replica has put on record what the archive holds: so do we, if the disk lets us."""
+        if self._is_behind(told.path):
+            return
         decide = partial(
             on_confirm,
             path=told.path,
@@ -103,6 +113,27 @@ class Replica:
             was_told_settled=told.is_settled,
         )
         self._store.apply_then(told.path, self._slot_of(told.path), decide, lambda _: None)
+
+    async def known(self, asked: wire.Known) -> wire.KnownPage:
+        """A page of the paths that we know in some slots, for a node that lost its disk (spec: Tell).
+
+        Raises NotReady if we are behind there ourselves.
+        """
+        if not self._store.behind.isdisjoint(asked.slots):
+            raise NotReady("this node lost its disk, too, and has not caught up")
+        event = ""
+        if asked.after is None:
+            await self.before_telling()
+            cause = (asked.cause,) if asked.cause else ()
+            event = self._tracer.emit(
+                events.Tell(cause=cause, read=asked.read, slots=asked.lost, total_slots=self._total_slots)
+            )
+        paths, next_after = await self._store.known_page(asked.slots, asked.after, asked.limit)
+        return wire.KnownPage(event, paths, next_after, self._store.floors(asked.slots))
+
+    def _is_behind(self, path: str) -> bool:
+        behind = self._store.behind
+        return bool(behind) and not self._rules.vote_after_disk_loss and self._slot_of(path) in behind
 
     def failure(self, error: AmberioError) -> Failure:
         """An error of ours as the other node is told it."""
@@ -127,6 +158,16 @@ class Replica:
         if head is not None and head.body is not None and not request.body:
             head = without_body(head)
         respond(State(register.promised, register.accepted, head, event))
+
+
+def refuse_if_behind(store: Registers) -> None:
+    """Raises NotReady: a list by a node that has lost some of its registers is none."""
+    if store.behind:
+        raise NotReady(f"this node lost its disk, and has {len(store.behind)} slots to catch up")
+
+
+async def _at_once() -> None:
+    return
 
 
 def failure(error: AmberioError) -> Failure:

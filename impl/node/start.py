@@ -20,7 +20,7 @@ from impl.cluster.serving import PeerServer
 from impl.cluster.wire import Hello
 from impl.config import NodeSettings, Settings
 from impl.doors import Clock
-from impl.model import ReplicaSet, slot_of
+from impl.model import ReplicaSet
 from impl.node.archivist import Archivist
 from impl.node.collector import CollectorMetrics, TombstoneCollector
 from impl.node.coordinator import Coordinator
@@ -40,12 +40,15 @@ from impl.node.node import Member, Node
 from impl.node.opening import Doors, Opened, addresses, open_node
 from impl.node.read_repair import ReadRepair
 from impl.node.reader import Reader
+from impl.node.rejoiner import EVERY_S as REJOIN_EVERY_S
+from impl.node.rejoiner import Rejoiner
 from impl.node.replica import Replica
 from impl.node.running import Running
 from impl.node.scrubber import Scrubber
 from impl.node.shipper import Shipper
 from impl.node.tiering import Tiering
 from impl.node.uploads import Uploads
+from impl.protocol import events
 from impl.protocol.rules import Rules, broken
 from impl.storage.face import Registers
 from impl.storage.layout import Dealt
@@ -71,13 +74,19 @@ async def start_node(
     common = _common(settings, cluster, node_id, opened, doors, rules)
     rooms = _rooms(common, opened)
     tiering = await _tiering(common, rooms) if settings.archive.kind != "none" else None
+    rejoiner = _rejoiner(common, rooms)
     keeping = _keeping(common, rooms, tiering)
     server = _peer_server(common, rooms)
+    server.on_meet = _meeting(common, rooms, keeping.collector)
+    rooms.replica.before_telling = keeping.collector.quiet
+    rejoining = Keeper("rejoining", rejoiner.look, every(common.clock, REJOIN_EVERY_S), rests_first=False)
     rooms.reader.on_behind, server.on_behind = keeping.repair.is_behind, keeping.repair.heard
     common.peers.open()
     if tiering is not None:
         rooms.naming.source = tiering.source
         tiering.start()
+    if common.store.behind:
+        rejoining.start()
     if settings.healing.enabled:
         for keeper in keeping.keepers:
             keeper.start()
@@ -90,11 +99,11 @@ async def start_node(
         common.peers,
         server,
         keeping.healer,
-        (*keeping.keepers, keeping.repair, rooms.replica),
+        (rejoining, *keeping.keepers, keeping.repair, rooms.replica),
         common.liveness,
         tiering,
         opened.locks,
-        _collectors(common, keeping, tiering),
+        (rejoiner, *_collectors(common, keeping, tiering)),
     )
 
 
@@ -188,7 +197,7 @@ def _rooms(common: _Common, opened: Opened) -> _Rooms:
     total_slots = common.cluster.wanted.total_slots
     uploads = Uploads(node_id, common.parts, peers, timing, common.settings.limits.object_bytes_max, rules)
     naming = Naming(store, common.parts, uploads, locate, clock, rules)
-    replica = Replica(store, tracer, naming, lambda path: slot_of(path, total_slots), rules)
+    replica = Replica(store, tracer, naming, total_slots, rules)
     coordinator = Coordinator(
         node_id,
         store,
@@ -224,6 +233,38 @@ def _peer_server(common: _Common, rooms: _Rooms) -> PeerServer:
         common.lives,
         common.peers.leave_earlier,
     )
+
+
+def _rejoiner(common: _Common, rooms: _Rooms) -> Rejoiner:
+    """What brings this node back if it lost its disk; until then it coordinates nothing."""
+    rejoiner = Rejoiner(
+        common.node_id,
+        [node for node in common.cluster.node_ids if node != common.node_id],
+        common.groups,
+        common.store,
+        common.peers,
+        rooms.coordinator,
+        common.tracer,
+        common.clock,
+        common.timing,
+        common.rules,
+    )
+    rooms.coordinator.not_ready = rejoiner.not_ready
+    return rejoiner
+
+
+def _meeting(
+    common: _Common, rooms: _Rooms, collector: TombstoneCollector
+) -> Callable[[str, str, tuple[int, ...] | None], str]:
+    """What happens when another node lost its disk: drop what it was heard to say, and tell the trace (spec: Meet)."""
+
+    def met(node: str, cause: str, slots: tuple[int, ...] | None) -> str:
+        rooms.coordinator.forget_replies()
+        collector.forget_replies()
+        causes = (cause,) if cause else ()
+        return common.tracer.emit(events.Meet(cause=causes, of=node, slots=slots, total_slots=len(common.groups)))
+
+    return met
 
 
 def _node(common: _Common, rooms: _Rooms, tiering: Tiering | None) -> Node:

@@ -93,6 +93,57 @@ class Floor(Event, frozen=True, tag="Floor", kw_only=True):
     generation: int
 
 
+class OfAllPaths(msgspec.Struct, frozen=True, tag_field="event", kw_only=True):
+    """What is about all paths at once, or about all in these slots; `slots` is None for all there are."""
+
+    cause: tuple[str, ...] = ()
+    slots: tuple[int, ...] | None
+    total_slots: int
+
+
+class Lose(OfAllPaths, frozen=True, tag="Lose", kw_only=True):
+    """This node begins another life on an empty disk."""
+
+
+class Meet(OfAllPaths, frozen=True, tag="Meet", kw_only=True):
+    """Another node, `of`, lost its disk, and this one drops what it was told by it before."""
+
+    of: str
+
+
+class Gather(OfAllPaths, frozen=True, tag="Gather", kw_only=True):
+    """As all others, `counted`, have met this node, it asks them what they have."""
+
+    read: str
+    counted: tuple[str, ...]
+
+
+class Tell(OfAllPaths, frozen=True, tag="Tell", kw_only=True):
+    """This node begins to tell one that gathers what it has."""
+
+    read: str
+
+
+class Back(OfAllPaths, frozen=True, tag="Back", kw_only=True):
+    """This node votes again: of what it has not rejoined, those in `counted` have told it that they have nothing."""
+
+    read: str
+    counted: tuple[str, ...]
+
+
+class Rejoin(Event, frozen=True, tag="Rejoin", kw_only=True):
+    """A replica takes over, at `accepted`, what those in `counted` have, who promised it `ballot`."""
+
+    ballot: Ballot
+    counted: tuple[str, ...]
+    accepted: Ballot | None
+    generation: int
+    etag: str | None
+    deleted: bool
+    versions: tuple[int, ...]
+    write_id: str | None
+
+
 class Refuse(Found, frozen=True, tag="Refuse", kw_only=True):
     step: Literal["prepare", "accept"]
     ballot: Ballot
@@ -237,6 +288,12 @@ TraceEvent = (
     | Adopt
     | Collect
     | Floor
+    | Lose
+    | Meet
+    | Gather
+    | Tell
+    | Back
+    | Rejoin
     | Refuse
     | Report
     | Propose
@@ -252,4 +309,4 @@ TraceEvent = (
     | Evict
     | Answer
 )
-"""Every kind that names a path."""
+"""Every kind that names a path, or is about all of them."""

@@ -76,7 +76,7 @@ class Told(msgspec.Struct, frozen=True, array_like=True):
     event: str = ""
 
 
-FAILURE_REASONS = ("disk_full", "io_error", "overloaded", "draining", "not_found")
+FAILURE_REASONS = ("disk_full", "io_error", "overloaded", "draining", "not_found", "behind")
 
 Request = Prepare | Accept | Read
 Reply = State | Refusal | Failure

@@ -24,6 +24,8 @@ _PROPOSER: Final = "impl/protocol/proposer.py"
 _COORDINATOR: Final = "impl/node/coordinator.py"
 _HEALER: Final = "impl/node/healer.py"
 _COLLECTOR: Final = "impl/node/collector.py"
+_REPLICA: Final = "impl/node/replica.py"
+_REJOINING: Final = "impl/protocol/rejoining.py"
 _LISTER: Final = "impl/node/lister.py"
 _NODE: Final = "impl/node/node.py"
 _UPLOADS: Final = "impl/node/uploads.py"
@@ -57,6 +59,12 @@ class Rules(msgspec.Struct, frozen=True):
         bool, Mutant(_COLLECTING, "who forgets a deletion knows that nothing older can reach the archive")
     ] = False
     floor_not_kept: Annotated[bool, Mutant(_COLLECTING, "what is forgotten leaves its promise")] = False
+    vote_after_disk_loss: Annotated[
+        bool, Mutant(_REPLICA, "who lost its disk does not vote before it has caught up")
+    ] = False
+    rejoin_from_one: Annotated[bool, Mutant(_REJOINING, "as many others are asked as share one with each quorum")] = (
+        False
+    )
     # what a change makes of a head
     ignore_if_none_match: Annotated[bool, Mutant(_CHANGE, "what exists is not created a second time")] = False
     ignore_write_id: Annotated[bool, Mutant(_CHANGE, "a write id takes effect once")] = False

@@ -268,6 +268,19 @@ def accepted_page(connection: apsw.Connection, slots: Collection[int], after: st
     return AcceptedPage(ballots, rows[-1][0] if len(rows) == limit else None)
 
 
+def known_page(
+    connection: apsw.Connection, slots: Collection[int], after: str | None, limit: int
+) -> tuple[list[str], str | None]:
+    """The paths in these slots of which there is a row, of the next `limit` registers; and where to go on."""
+    wanted = frozenset(slots)
+    rows = list(
+        connection.execute(
+            "SELECT path, slot FROM registers WHERE path > ? ORDER BY path LIMIT ?", (after or "", limit)
+        )
+    )
+    return [path for path, slot in rows if slot in wanted], rows[-1][0] if len(rows) == limit else None
+
+
 def unshipped(connection: apsw.Connection, after: tuple[int, str], limit: int) -> list[Unshipped]:
     """The next registers that wait to be shipped, those written longest ago first; `after` is a time and a path."""
     rows = connection.execute(

@@ -21,12 +21,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import structlog
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from impl.errors import AmberioError
 from impl.model import AcceptedPage, Head, Register, Rows, Unshipped, slot_of
+from impl.protocol import events
 from impl.protocol.placement import deal
 from impl.storage.database import SCAN_BYTES_MAX
 from impl.storage.face import Registers
@@ -147,12 +149,13 @@ class Disks(Collector):
         await asyncio.gather(*(store.learn(node, life) for store in self._serving()))
         self.lives = _latest(self.lives, {node: life})
 
-    async def caught_up(self, floors: Mapping[int, Register]) -> None:
+    async def caught_up(self, floors: Mapping[int, Register], back: events.Back) -> None:
         """These slots are not behind any more, each on its own disk."""
         by_store: dict[RegisterStore, dict[int, Register]] = {}
         for slot, floor in floors.items():
             by_store.setdefault(self._by_slot[slot], {})[slot] = floor
-        await asyncio.gather(*(store.caught_up(of_store) for store, of_store in by_store.items()))
+        for store, of_store in by_store.items():
+            await store.caught_up(of_store, msgspec.structs.replace(back, slots=tuple(sorted(of_store))))
 
     @property
     def health(self) -> Mapping[int, bool]:
@@ -296,6 +299,17 @@ class Disks(Collector):
     async def remember(self, key: str, value: int) -> None:
         """Keep a counter of this node, on all disks in service."""
         await asyncio.gather(*(store.remember(key, value) for store in self._serving()))
+
+    async def known_page(self, slots: Collection[int], after: str | None, limit: int) -> tuple[list[str], str | None]:
+        """The paths in these slots of which anything is known on any disk, as far as all have told; where to go on."""
+        pages = await asyncio.gather(*(store.known_page(slots, after, limit) for store in self._all))
+        ends = [end for _, end in pages if end is not None]
+        paths = sorted(path for paths, _ in pages for path in paths if not ends or path <= min(ends))
+        return paths, min(ends, default=None)
+
+    def floors(self, slots: Collection[int]) -> list[tuple[int, Register]]:
+        """Of those of the slots in which something was forgotten, what is known of a path that has no row."""
+        return [floor for store in self._all for floor in store.floors(slots)]
 
     async def unshipped(self, after: tuple[int, str], limit: int) -> list[Unshipped]:
         """The next registers of all disks in service that wait to be shipped; the others' wait for theirs."""

@@ -38,6 +38,10 @@ class Queries(OpenedDisk):
         """What is accepted in these slots, of the next `limit` registers after a path; by the paths' bytes."""
         return await self._ask_reader(lambda connection: database.accepted_page(connection, slots, after, limit))
 
+    async def known_page(self, slots: Collection[int], after: str | None, limit: int) -> tuple[list[str], str | None]:
+        """The paths in these slots of which anything is known, of the next `limit` registers; and where to go on."""
+        return await self._ask_reader(lambda connection: database.known_page(connection, slots, after, limit))
+
     async def unshipped(self, after: tuple[int, str], limit: int) -> list[Unshipped]:
         """The next registers that wait to be shipped, those written longest ago first; `after` is a time and a path."""
         return await self._ask_reader(lambda connection: database.unshipped(connection, after, limit))

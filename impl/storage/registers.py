@@ -10,7 +10,7 @@ Rows are `impl/storage/database.py`; rules are `impl/protocol/acceptor.py`.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -138,12 +138,30 @@ class RegisterStore(Queries):
         """The published register, if it is in memory."""
         return self._cache.get(path) if self._broken is None else None
 
-    async def caught_up(self, floors: Mapping[int, Register]) -> None:
+    def floors(self, slots: Collection[int]) -> list[tuple[int, Register]]:
+        """Of those of the slots in which something was forgotten, what is known of a path that has no row."""
+        return [(slot, self._floors[slot]) for slot in slots if slot in self._floors]
+
+    async def caught_up(self, floors: Mapping[int, Register], back: events.Back) -> None:
         """These slots are not behind any more. Each floor is what the slot may have promised, of any of its paths.
 
-        Raises DiskFull, DiskFailed, InternalError.
+        `back` is the event that says so, atomic with it. Raises DiskFull, DiskFailed, InternalError.
         """
-        await self._ask_writer(lambda connection: lives.catch_up(connection, floors))
+        while self._commits.jobs:
+            await self._commits.idle()  # events are numbered in the order of their commits
+        numbered: list[tuple[int, bytes]] = []
+        if self._tracer.enabled:
+            self._number += 1
+            numbered = [(self._number, _encode_event(back))]
+            self._tracer.flush()
+
+        def write(connection: apsw.Connection) -> None:
+            lives.catch_up(connection, floors)
+            database.write(connection, [], numbered, 0)
+
+        await self._ask_writer(write)
+        for number, encoded in numbered:
+            self._tracer.emit_durable(encoded, number, self.disk)
         for slot, left in floors.items():
             self._floors[slot] = database.raised_floor(self._floors.get(slot, VIRGIN), left)
         self._cache.drop(lambda path: self._slot_of(path) in floors)  # what has no row is found anew, with the floor

@@ -21,9 +21,9 @@ from impl.tests.schema import SCHEMA, faults
 from impl.trace import FileTrace, complete, trace_file
 
 NODE, NOW_MS = "n1", 1_700_000_000_000
-KINDS: tuple[type[events.Event], ...] = get_args(events.TraceEvent)
+KINDS: tuple[type[events.TraceEvent], ...] = get_args(events.TraceEvent)
 HEADER = {"node", "incarnation", "seq", "time_ms"}
-DURABLE = {"Promise", "Accept", "Adopt", "Collect", "Claim", "Confirm", "Settle", "Doubt"}
+DURABLE = {*("Promise", "Accept", "Adopt", "Collect", "Claim", "Rejoin", "Back"), *("Confirm", "Settle", "Doubt")}
 
 nodes = st.sampled_from(("n1", "n2", "a node"))
 node_sets = st.lists(nodes, min_size=1, unique=True).map(tuple)
@@ -43,6 +43,8 @@ def values_of(name: str, annotation: object) -> st.SearchStrategy[Any]:
         return st.sampled_from(get_args(change.ConditionKind))
     if annotation == tuple[int, ...]:
         return st.lists(st.integers(0, 2**40), max_size=4).map(tuple)
+    if annotation == tuple[int, ...] | None:
+        return st.none() | st.lists(st.integers(0, 2**16), max_size=4).map(tuple)
     if annotation == tuple[str, ...]:
         return node_sets
     if name == "preferred":
@@ -55,7 +57,7 @@ def values_of(name: str, annotation: object) -> st.SearchStrategy[Any]:
     return st.none() | text if isinstance(annotation, UnionType) else text
 
 
-def events_of(kind: type[events.Event]) -> st.SearchStrategy[events.Event]:
+def events_of(kind: type[events.TraceEvent]) -> st.SearchStrategy[events.TraceEvent]:
     fields = msgspec.structs.fields(kind)
     return st.builds(kind, **{field.name: values_of(field.name, field.type) for field in fields})
 

@@ -51,6 +51,7 @@ HealInit ==
     /\ used = [n \in Node |-> IF n = Owner(Rival) THEN Rival ELSE IF n = Owner(Deleting) THEN Deleting ELSE None]
     /\ proposed = [b \in DOMAIN Earlier |-> [head |-> Earlier[b], next |-> None]]
     /\ reads = <<>>
+    /\ disk = [n \in Node |-> FirstDisk]
     /\ lineage = (Claimed :> <<Written>>) @@ (Rival :> <<Written, Rewritten>>) @@ (Deleting :> <<Written, Deletion>>)
     /\ floors = [b \in DOMAIN Earlier |-> 0]
     /\ begun = [n \in Node |-> 0]

@@ -31,9 +31,10 @@ VARIABLES
     used,          \* [Node -> ballot]  the highest ballot a coordinator ever used here; rounds are reserved durably in blocks
     proposed,      \* ballot -> [head, next]: every request to accept ever sent
     reply,         \* [Node -> [Node -> State]]: reply[c][r] is the last reply of acceptor r to coordinator c
-    reads          \* read id -> [replica -> set of ballots]: what each read was told so far
+    reads,         \* read id -> [replica -> set of what it told]: what each read was told so far
+    disk           \* [Node -> Disk]: which disk each node is on, and whether it lost what it should have there (Healing)
 
-vars == <<group, promised, accepted, head, used, proposed, reply, reads>>
+vars == <<group, promised, accepted, head, used, proposed, reply, reads, disk>>
 
 -----------------------------------------------------------------------------
 (* Ballots.  None is below all; a claim has round 0, all others a round of at least 1. *)
@@ -145,6 +146,14 @@ Found(c, counted) ==
 (* What an acceptor holds.  Where nothing is accepted, its head is none that it could tell anybody of. *)
 Shown(r) == IF accepted[r] = None THEN NoHead ELSE head[r]
 
+(* A node's life is on its first disk, or on its second one.  One that is `behind` lost what it had promised and       *)
+(* accepted, and is not a voter until it is back; `met` are those who dropped what it told them in its life before.     *)
+FirstDisk == [life |-> 1, behind |-> FALSE, met |-> {}]
+
+MayVote(r) == r \in group.replicas /\ ~disk[r].behind
+
+MetAll(n) == disk[n].met = Node \ {n}
+
 InitWith(replicas, preferred, writeQuorum) ==
     /\ group = [replicas |-> replicas, preferred |-> preferred, writeQuorum |-> writeQuorum]
     /\ promised = [n \in Node |-> None]
@@ -154,17 +163,21 @@ InitWith(replicas, preferred, writeQuorum) ==
     /\ proposed = <<>>
     /\ reply = [c \in Node |-> [r \in Node |-> NoReply]]
     /\ reads = <<>>
+    /\ disk = [n \in Node |-> FirstDisk]
 
 -----------------------------------------------------------------------------
 (* The coordinator's steps. *)
 
-(* Begin an attempt at a fresh ballot.  Fresh over restarts too: else two proposals could share a ballot. *)
+(* Begin an attempt at a fresh ballot.  Fresh over restarts too: else two proposals could share a ballot.  A node on   *)
+(* another disk does not know which it used: it takes its rounds from others than each of its lives before.            *)
 Prepare(c, b) ==
     /\ Owner(b) = c
     /\ ~Claiming(b)
     /\ b > used[c]
+    /\ b \notin DOMAIN proposed
+    /\ disk[c].behind => MetAll(c)
     /\ used' = [used EXCEPT ![c] = b]
-    /\ UNCHANGED <<group, promised, accepted, head, proposed, reply, reads>>
+    /\ UNCHANGED <<group, promised, accepted, head, proposed, reply, reads, disk>>
 
 (* Propose, once a read quorum has promised this ballot: by answering a prepare, or by accepting with it as `next`. *)
 (* A quorum, because only then no lower ballot can still be chosen behind our back; the head of the highest         *)
@@ -178,14 +191,15 @@ Propose(c, b, next, counted, change) ==
     /\ next = None \/ (Owner(next) = c /\ next > b)
     /\ proposed' = proposed @@ (b :> [head |-> Apply(change, Found(c, counted)), next |-> next])
     /\ used' = [used EXCEPT ![c] = Max(b, next)]
-    /\ UNCHANGED <<group, promised, accepted, head, reply, reads>>
+    /\ UNCHANGED <<group, promised, accepted, head, reply, reads, disk>>
 
 (* The first proposal of a register, in one round trip.  Nothing is below the claim's ballot, so there is nothing a   *)
 (* prepare could find.  That it is used only once is the work of the claimant's own acceptor: it accepts in the same  *)
-(* durable step, from the virgin state, before anyone else is asked.                                                 *)
+(* durable step, from the virgin state, before anyone else is asked.  On another disk it does not know whether it did. *)
 Claim(c, b, next, change) ==
     /\ c = group.preferred
     /\ Claiming(b) /\ Owner(b) = c
+    /\ disk[c].life = 1
     /\ promised[c] = None
     /\ next = None \/ (Owner(next) = c /\ next > Max(b, used[c]))
     /\ proposed' = proposed @@ (b :> [head |-> Apply(change, NoHead), next |-> next])
@@ -194,7 +208,7 @@ Claim(c, b, next, change) ==
     /\ head' = [head EXCEPT ![c] = Apply(change, NoHead)]
     /\ used' = [used EXCEPT ![c] = Max(@, Max(b, next))]
     /\ reply' = [reply EXCEPT ![c][c] = [promised |-> Max(b, next), accepted |-> b, head |-> Apply(change, NoHead)]]
-    /\ UNCHANGED <<group, reads>>
+    /\ UNCHANGED <<group, reads, disk>>
 
 (* Answer the client: a write quorum has accepted, durably. *)
 Acknowledge(c, b, counted) ==
@@ -208,63 +222,70 @@ Acknowledge(c, b, counted) ==
 -----------------------------------------------------------------------------
 (* The acceptor's steps. *)
 
-(* Promise: from now on nothing below b is accepted here. *)
+(* A reply that comes after its coordinator lost its disk is one to nobody. *)
+Replied(r, b, state) == IF b <= used[Owner(b)] THEN [reply EXCEPT ![Owner(b)][r] = state] ELSE reply
+
+(* Promise: from now on nothing below b is accepted here.  Of a coordinator that lost its disk, nobody knows what it   *)
+(* asked for before.                                                                                                 *)
 Promise(r, b) ==
-    /\ r \in group.replicas
-    /\ b <= used[Owner(b)]
+    /\ MayVote(r)
+    /\ b <= used[Owner(b)] \/ disk[Owner(b)].life > 1
     /\ b > promised[r]
     /\ promised' = [promised EXCEPT ![r] = b]
-    /\ reply' = [reply EXCEPT ![Owner(b)][r] = [promised |-> b, accepted |-> accepted[r], head |-> head[r]]]
-    /\ UNCHANGED <<group, accepted, head, used, proposed, reads>>
+    /\ reply' = Replied(r, b, [promised |-> b, accepted |-> accepted[r], head |-> head[r]])
+    /\ UNCHANGED <<group, accepted, head, used, proposed, reads, disk>>
 
 (* Accept what was proposed at b, and promise with it whatever the proposal asked for next. *)
 Accept(r, b) ==
-    /\ r \in group.replicas
+    /\ MayVote(r)
     /\ b \in DOMAIN proposed
     /\ b >= promised[r]
     /\ promised' = [promised EXCEPT ![r] = Max(b, proposed[b].next)]
     /\ accepted' = [accepted EXCEPT ![r] = b]
     /\ head' = [head EXCEPT ![r] = proposed[b].head]
-    /\ reply' = [reply EXCEPT ![Owner(b)][r] =
-                    [promised |-> Max(b, proposed[b].next), accepted |-> b, head |-> proposed[b].head]]
-    /\ UNCHANGED <<group, used, proposed, reads>>
+    /\ reply' = Replied(r, b, [promised |-> Max(b, proposed[b].next), accepted |-> b, head |-> proposed[b].head])
+    /\ UNCHANGED <<group, used, proposed, reads, disk>>
 
 (* Adopt what another replica has accepted: how one that was away catches up, without its coordinator and without a    *)
 (* ballot of its own.  It is as if the request to accept had come late, and its reply were lost; so nobody may take it  *)
 (* for a promise of `next`, and none is made.  Not below what is promised here, and so not below what is accepted: else *)
 (* a repair undoes what came after, or accepts behind the back of whoever was promised that it cannot be.               *)
 Adopt(r, b) ==
-    /\ r \in group.replicas
+    /\ MayVote(r)
     /\ b \in DOMAIN proposed
     /\ promised[r] <= b
     /\ promised' = [promised EXCEPT ![r] = b]
     /\ accepted' = [accepted EXCEPT ![r] = b]
     /\ head' = [head EXCEPT ![r] = proposed[b].head]
-    /\ UNCHANGED <<group, used, proposed, reply, reads>>
+    /\ UNCHANGED <<group, used, proposed, reply, reads, disk>>
 
 (* Refuse, because something as high (to prepare) or higher (to accept) is promised; nothing changes. *)
 Refuse(r, step, b) ==
-    /\ r \in group.replicas
+    /\ MayVote(r)
     /\ b <= promised[r]
     /\ step = "accept" => b < promised[r]
     /\ UNCHANGED vars
 
-(* Tell a read what is accepted here; where nothing is, the ballot below which nothing will be.  A question that      *)
+(* Tell a read what is accepted here; where nothing is, the ballot below which nothing will be, and how many          *)
+(* generations were.  A question that                                                                               *)
 (* arrives twice is answered twice, perhaps with different words: either may be the answer that the read counts, as   *)
 (* each was true after the read began.                                                                               *)
-Told(r) == [accepted |-> accepted[r], promised |-> IF accepted[r] = None THEN promised[r] ELSE None]
+Told(r) ==
+    [accepted   |-> accepted[r],
+     promised   |-> IF accepted[r] = None THEN promised[r] ELSE None,
+     generation |-> IF accepted[r] = None THEN head[r].generation ELSE 0]
 ReportedTo(q, r) == { told.accepted : told \in reads[q][r] }
 ToldBy(r, q) == IF q \in DOMAIN reads /\ r \in DOMAIN reads[q] THEN reads[q][r] ELSE {}
 
 Report(r, q) ==
-    /\ r \in group.replicas
+    /\ MayVote(r)
     /\ reads' = (q :> ((r :> ToldBy(r, q) \cup {Told(r)}) @@ (IF q \in DOMAIN reads THEN reads[q] ELSE <<>>))) @@ reads
-    /\ UNCHANGED <<group, promised, accepted, head, used, proposed, reply>>
+    /\ UNCHANGED <<group, promised, accepted, head, used, proposed, reply, disk>>
 
 (* A process dies and comes back: what was durable is as it was, and the replies it had collected are gone. *)
 Restart(n) ==
     /\ reply' = [reply EXCEPT ![n] = [r \in Node |-> NoReply]]
-    /\ UNCHANGED <<group, promised, accepted, head, used, proposed, reads>>
+    /\ UNCHANGED <<group, promised, accepted, head, used, proposed, reads, disk>>
 
 -----------------------------------------------------------------------------
 (* A read in one round trip: enough replicas report the same accepted ballot.  As many as a write quorum, so that its *)

@@ -61,6 +61,7 @@ OnInit ==
     /\ proposed = [b \in Matters(Ends[end]) |-> Ends[end].proposed[b]]
     /\ reply = Ends[end].reply
     /\ reads = <<>>
+    /\ disk = Ends[end].disk
     /\ votes = [r \in OnNode |-> Witnessed(Ends[end], r)]
     /\ lineage = [b \in Matters(Ends[end]) |-> Remembered(Ends[end].proposed[b].head)]
     /\ floors = [b \in Matters(Ends[end]) |-> 0]

@@ -150,6 +150,45 @@ ReplayCollect(e) ==
 ReplayFloor(e) ==
     /\ Floor(Floor_node(e), Floor_ballot(e), Floor_generation(e))
 
+(* What is about a lost disk is about all paths of it: of those that the node has caught up with already, it says      *)
+(* nothing new.                                                                                                       *)
+ReplayLose(e) ==
+    /\ Lose(Lose_node(e))
+    /\ ForgetAll(Lose_node(e))
+
+ReplayMeet(e) ==
+    /\ Meet(Meet_node(e), Meet_of(e))
+
+ReplayGather(e) ==
+    /\ Gather(Gather_node(e), Gather_read(e))
+
+ReplayTell(e) ==
+    /\ Report(Tell_node(e), Tell_read(e))
+
+(* `Found` says what it takes over: of a path of which nothing is accepted, only how many generations were. *)
+RejoinFound(e) == Found(Rejoin_node(e), Rejoin_counted(e))
+RejoinHead(e) == IF Rejoin_accepted(e) = None THEN NoHead ELSE RejoinFound(e)
+
+ReplayRejoin(e) ==
+    /\ Rejoin_counted(e) # {}
+    /\ \A s \in Rejoin_counted(e) : reply[Rejoin_node(e)][s].accepted <= Rejoin_accepted(e)
+    /\ \E s \in Rejoin_counted(e) : reply[Rejoin_node(e)][s].accepted = Rejoin_accepted(e)
+    /\ Rejoin_generation(e) = RejoinFound(e).generation
+    /\ Rejoin_etag(e) = Etag(RejoinHead(e))
+    /\ Rejoin_deleted(e) = Deleted(RejoinHead(e))
+    /\ Rejoin_versions(e) = Ids(RejoinHead(e))
+    /\ Rejoin_write_id(e) = LastWrite(RejoinHead(e))
+    /\ Rejoin(Rejoin_node(e), Rejoin_ballot(e), Rejoin_counted(e))
+
+ReplayBack(e) ==
+    /\ Back(Back_node(e), Back_read(e), Back_counted(e))
+
+SaysNothingNew(e) ==
+    \/ Kind(e) = K_Meet /\ ~disk[Meet_of(e)].behind
+    \/ Kind(e) = K_Gather /\ ~disk[Gather_node(e)].behind
+    \/ Kind(e) = K_Tell /\ ~(MayVote(Tell_node(e)) /\ Tell_read(e) \in DOMAIN reads)
+    \/ Kind(e) = K_Back /\ ~disk[Back_node(e)].behind
+
 ReplayRefuse(e) ==
     /\ Refuse_was_promised(e) = promised[Refuse_node(e)]
     /\ Refuse_was_accepted(e) = accepted[Refuse_node(e)]
@@ -197,6 +236,12 @@ TraceInit ==
     /\ InitWith(Param_replicas(trace), Param_preferred(trace), Param_write_quorum(trace))
     /\ TieringInit(OnRecord(trace))
 
+ReplayOfLostDisk(e) ==
+    \/ Kind(e) = K_Meet /\ ReplayMeet(e)
+    \/ Kind(e) = K_Gather /\ ReplayGather(e)
+    \/ Kind(e) = K_Tell /\ ReplayTell(e)
+    \/ Kind(e) = K_Back /\ ReplayBack(e)
+
 RegisterStep(e) ==
     \/ Kind(e) = K_Accept /\ ReplayAccept(e)
     \/ Kind(e) = K_Report /\ ReplayReport(e)
@@ -209,6 +254,9 @@ RegisterStep(e) ==
     \/ Kind(e) = K_Refuse /\ ReplayRefuse(e)
     \/ Kind(e) = K_Adopt /\ ReplayAdopt(e)
     \/ Kind(e) = K_Floor /\ ReplayFloor(e)
+    \/ Kind(e) = K_Rejoin /\ ReplayRejoin(e)
+    \/ SaysNothingNew(e) /\ UNCHANGED vars
+    \/ ~SaysNothingNew(e) /\ ReplayOfLostDisk(e)
 
 TraceNext ==
     /\ cursor <= Len(Traces[trace])
@@ -216,6 +264,7 @@ TraceNext ==
        \/ TieringStep(Event) /\ UNCHANGED vars
        \/ Kind(Event) = K_Restart /\ ReplayRestart(Event)
        \/ Kind(Event) = K_Collect /\ ReplayCollect(Event)
+       \/ Kind(Event) = K_Lose /\ ReplayLose(Event)
     /\ cursor' = cursor + 1
     /\ unanswered' = UnansweredAfter(Event)
     /\ UNCHANGED trace

@@ -153,4 +153,13 @@ Forget(n) ==
     /\ shipping' = [shipping EXCEPT ![n] = 0]
     /\ knows' = [knows EXCEPT ![n] = 0]
     /\ UNCHANGED <<archived, settled, sent, said>>
+
+(* A node's disk is lost, and what was on record there with it: it looks at the archive again. *)
+ForgetAll(n) ==
+    /\ looked' = [looked EXCEPT ![n] = NoLook]
+    /\ shipping' = [shipping EXCEPT ![n] = 0]
+    /\ knows' = [knows EXCEPT ![n] = 0]
+    /\ archived' = [archived EXCEPT ![n] = 0]
+    /\ settled' = [settled EXCEPT ![n] = FALSE]
+    /\ UNCHANGED <<sent, said>>
 =============================================================================

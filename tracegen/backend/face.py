@@ -92,6 +92,10 @@ class Cluster(Protocol):
     async def kill(self, node: str) -> int:
         """End a node at once (kill -9); its exit code."""
 
+    async def lose_disk(self, node: str) -> int:
+        """Put empty disks in the place of those of a node that is gone; how many files were lost."""
+        ...
+
     async def terminate(self, node: str) -> int:
         """Ask a node to drain and end (SIGTERM), and wait; its exit code."""
 

@@ -146,6 +146,10 @@ class ProcessCluster:
         await self.kill(node)
         return await self._powered[node].cut()
 
+    async def lose_disk(self, node: str) -> int:
+        directory = self._places.disks.resolve() / node
+        return await asyncio.to_thread(_empty, directory)
+
     async def terminate(self, node: str) -> int:
         one = self._nodes[node]
         one.end_is_wanted = True
@@ -243,3 +247,14 @@ class ProcessCluster:
 
     def _last_lines(self, one: _Node) -> str:
         return last_lines(self._places.log(one.node_id))
+
+
+def _empty(directory: Path) -> int:
+    """Remove what is in a directory, which may be a mount; how many files there were."""
+    lost = sum(1 for file in directory.rglob("*") if file.is_file())
+    for entry in directory.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    return lost

@@ -22,6 +22,7 @@ from tracegen.nemesis.clock_skew import ClockSkew
 from tracegen.nemesis.delay import Delay
 from tracegen.nemesis.disk_error import DiskError
 from tracegen.nemesis.disk_full import DiskFull
+from tracegen.nemesis.disk_lost import DiskLost
 from tracegen.nemesis.drop import Drop
 from tracegen.nemesis.face import Nemesis, Scene, Seen
 from tracegen.nemesis.flap import Flap
@@ -47,6 +48,7 @@ NEMESES: Final[dict[str, Callable[[], Nemesis]]] = {
     "delay": Delay,
     "drop": Drop,
     "power_cut": PowerCut,
+    "disk_lost": DiskLost,
     "disk_full": DiskFull,
     "disk_error": DiskError,
     "slow_disk": SlowDisk,

@@ -268,7 +268,7 @@ def _plainer_faults(fault: FaultSpec) -> Iterator[FaultSpec]:
     plain = _plain_fault(fault)
     if plain != fault:
         yield plain
-    if fault.nemesis in ("power_cut", "restart"):
+    if fault.nemesis in ("power_cut", "restart", "disk_lost"):
         yield replace(plain, nemesis="kill")
 
 

@@ -22,6 +22,7 @@ _BROKEN: Final = {
     "delay": "has slow links",
     "drop": "loses its connections again and again",
     "power_cut": "loses its power",
+    "disk_lost": "is killed and loses its disk",
     "disk_full": "has a full disk",
     "disk_error": "has a disk that fails",
     "slow_disk": "has a slow disk",

@@ -35,6 +35,8 @@ DISKS: Final = (1, 1, 1, 2)
 """How many disks each node has."""
 GRACE_S: Final = (0.0, 0.1, 0.5)
 """How long a part is kept that no head names; 0: longer than any run."""
+LOST_SHARE: Final = 0.5
+"""How many of the runs in which a node dies have it lose its disk."""
 QUIET_S: Final = 0.3
 """What a run has before its first fault, after its last one, and between two that would heal each other."""
 TRIES: Final = 12
@@ -77,7 +79,7 @@ def draw(seed: int) -> Scenario:
         shape = replace(shape, parts_grace_s=0.0)
     has_parts = any(size.max_bytes > 65_536 for size in workload.sizes)
     kinds = _kinds(chance, shape, has_parts)
-    faults = _faults(chance, shape, kinds, duration_s)
+    faults = _with_a_lost_disk(random.Random(f"{seed}/lost"), shape, _faults(chance, shape, kinds, duration_s))
     name = f"swarm-{seed}"
     archive, of_archive = draw_archive(random.Random(f"{seed}/swarm/archive"), shape, f"{name}/", duration_s)
     return Scenario(
@@ -183,15 +185,28 @@ def _faults(chance: random.Random, shape: ClusterShape, kinds: list[str], durati
     return tuple(sorted(found, key=lambda fault: fault.at_s))
 
 
+def _with_a_lost_disk(
+    chance: random.Random, shape: ClusterShape, faults: tuple[FaultSpec, ...]
+) -> tuple[FaultSpec, ...]:
+    """The same faults, but that perhaps a node that dies comes back without its disk; one, as two may be all copies."""
+    others = max(shape.min_write_replicas, shape.factor - shape.min_write_replicas + 1)
+    ends = [fault for fault in faults if fault.nemesis in ("kill", "power_cut", "restart") and "+" not in fault.target]
+    is_rotten = any(fault.nemesis == "bit_rot" for fault in faults)
+    if not ends or is_rotten or others >= shape.factor or chance.random() >= LOST_SHARE:
+        return faults
+    dies = chance.choice(ends)
+    return tuple(replace(fault, nemesis="disk_lost") if fault is dies else fault for fault in faults)
+
+
 def may_both_be(one: FaultSpec, other: FaultSpec) -> bool:
     """Can two faults be told apart and healed, each by itself? Two of one node or of links must not meet in time."""
-    if one.nemesis == other.nemesis == "bit_rot":
-        return False  # two copies of one part may be all that there are
+    if {one.nemesis, other.nemesis} <= {"bit_rot", "disk_lost"}:
+        return False  # two copies may be all that there are
     if one.nemesis != other.nemesis and {one.nemesis, other.nemesis} & set(ARCHIVE_NEMESES):
         return True
     if (one.nemesis in OF_LINKS) != (other.nemesis in OF_LINKS):
         return True
-    if one.nemesis in OF_NODES and not set(one.target.split("+")) & set(other.target.split("+")):
+    if one.nemesis in (*OF_NODES, "disk_lost") and not set(one.target.split("+")) & set(other.target.split("+")):
         return True
     first, second = sorted((one, other), key=lambda fault: fault.at_s)
     waits_s = MID_WRITE_PATIENCE_S if first.when == "mid_write" else 0.0

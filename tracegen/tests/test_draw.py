@@ -91,8 +91,9 @@ def test_an_archive_changes_nothing_else_and_its_faults_are_ones_that_a_file_cou
 
 def test_a_thousand_seeds_draw_everything_there_is() -> None:
     drawn = [draw(seed) for seed in MANY]
-    assert {fault.nemesis for one in drawn for fault in one.faults} == {*OF_NODES, *OF_LINKS, *ARCHIVE_NEMESES}
-    assert set(NEMESES) - {*CONTAINER_NEMESES} == {*OF_NODES, *OF_LINKS, *ARCHIVE_NEMESES}
+    every = {*OF_NODES, *OF_LINKS, *ARCHIVE_NEMESES, "disk_lost"}
+    assert {fault.nemesis for one in drawn for fault in one.faults} == every
+    assert set(NEMESES) - {*CONTAINER_NEMESES} == every
     assert {kind for one in drawn for kind in one.workload.mix} == set(KINDS)
     assert {one.cluster.nodes for one in drawn} == {1, 2, 3, 4, 5, 6, 7}
     assert {one.cluster.factor for one in drawn} == {1, 2, 3, 4, 5}

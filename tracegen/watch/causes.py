@@ -23,6 +23,11 @@ _PAIRS: Final[dict[tuple[type, type], tuple[tuple[str, ...], tuple[str, ...]]]] 
     (events.Acknowledge, events.Accept): (("ballot", "generation"),) * 2,
     (events.Acknowledge, events.Claim): (("ballot", "generation"),) * 2,
     (events.Collect, events.Report): (("read",), ("read",)),
+    (events.Meet, events.Lose): (("of",), ("node",)),
+    (events.Gather, events.Meet): (("node",), ("of",)),
+    (events.Tell, events.Gather): (("read",), ("read",)),
+    (events.Back, events.Tell): (("read",), ("read",)),
+    (events.Rejoin, events.Promise): (("ballot",), ("ballot",)),
     (events.Read, events.Report): (("read", "accepted", "generation"), ("read", "was_accepted", "was_generation")),
     (events.Look, events.Read): (("accepted", "generation"),) * 2,
     (events.Look, events.Acknowledge): (("accepted", "generation"), ("ballot", "generation")),
@@ -49,13 +54,16 @@ def _nothing(event: Any) -> tuple[()]:
     return ()
 
 
+EVERYWHERE: Final = ""
+"""The path of an event of all paths: no path is empty."""
+
 _GETTERS: Final = {
     kinds: (attrgetter(*own), attrgetter(*other)) if own else (_nothing, _nothing)
     for kinds, (own, other) in _PAIRS.items()
 }
 _ONE_CAUSE: Final = frozenset(
     (
-        *(events.Promise, events.Accept, events.Adopt, events.Refuse),
+        *(events.Promise, events.Accept, events.Adopt, events.Refuse, events.Meet, events.Tell),
         *(events.Ship, events.Shipped, events.Confirm, events.Settle, events.Doubt),
     )
 )
@@ -76,7 +84,9 @@ _OF_ANY_NODE: Final = frozenset(
 _OF_THE_ARCHIVE: Final = frozenset(
     (events.Look, events.Ship, events.Shipped, events.Confirm, events.Settle, events.Doubt, events.Answer)
 )
-_CAUSE_EACH_COUNTED: Final = frozenset((events.Propose, events.Acknowledge, events.Read, events.Collect))
+_CAUSE_EACH_COUNTED: Final = frozenset(
+    (events.Propose, events.Acknowledge, events.Read, events.Collect, events.Gather, events.Back, events.Rejoin)
+)
 
 
 class Causes:
@@ -108,7 +118,7 @@ class Causes:
             return "causes: one on each node that is counted"
         for cause in causes:
             getters = _GETTERS.get((kind, type(cause)))
-            if getters is None or cause.path != self._path:
+            if getters is None or cause.path not in (self._path, EVERYWHERE):
                 return f"causes: {cause.id}, {type(cause).__name__}, cannot be a cause of it"
             if kind in _OF_THE_ARCHIVE and cause.node != event.node and (kind, type(cause)) not in _OF_ANY_NODE:
                 return f"causes: {cause.id} is of another node"
@@ -150,7 +160,7 @@ _BY: Final[dict[type, str]] = {
 _OPENED: Final = frozenset(
     (
         *(events.Promise, events.Claim, events.Accept, events.Adopt, events.Collect, events.Refuse, events.Report),
-        *(events.Look, events.Confirm, events.Settle, events.Doubt, events.Evict),
+        *(events.Look, events.Confirm, events.Settle, events.Doubt, events.Evict, events.Rejoin),
     )
 )
 

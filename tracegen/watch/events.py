@@ -4,11 +4,12 @@ For the checks in the loop only: everything is in memory, and what cannot be rea
 own code is used here, so that the two cannot be wrong together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import xxhash
 
 from tracegen.errors import HarnessError
 
@@ -103,6 +104,48 @@ class Collect(Found, tag=True, gc=False, kw_only=True):
 class Floor(Event, tag=True, gc=False, kw_only=True):
     ballot: Ballot
     generation: int
+
+
+class OfAllPaths(Line, gc=False, kw_only=True):
+    """A line about all paths, or about all in these slots."""
+
+    cause: tuple[str, ...]
+    slots: tuple[int, ...] | None
+    total_slots: int
+    path: str = ""
+
+
+class Lose(OfAllPaths, tag=True, gc=False, kw_only=True):
+    pass
+
+
+class Meet(OfAllPaths, tag=True, gc=False, kw_only=True):
+    of: str
+
+
+class Gather(OfAllPaths, tag=True, gc=False, kw_only=True):
+    read: str
+    counted: tuple[str, ...]
+
+
+class Tell(OfAllPaths, tag=True, gc=False, kw_only=True):
+    read: str
+
+
+class Back(OfAllPaths, tag=True, gc=False, kw_only=True):
+    read: str
+    counted: tuple[str, ...]
+
+
+class Rejoin(Event, tag=True, gc=False, kw_only=True):
+    ballot: Ballot
+    counted: tuple[str, ...]
+    accepted: Ballot
+    generation: int
+    etag: str | None
+    deleted: bool
+    versions: tuple[int, ...]
+    write_id: str | None
 
 
 class Refuse(Found, tag=True, gc=False, kw_only=True):
@@ -228,6 +271,12 @@ AnyRegisterLine = (
     | Adopt
     | Collect
     | Floor
+    | Lose
+    | Meet
+    | Gather
+    | Tell
+    | Back
+    | Rejoin
     | Refuse
     | Acknowledge
     | Report
@@ -266,6 +315,9 @@ def by_path(files: Files) -> dict[str, list[Any]]:
     The nodes take turns; each goes on until an event waits for one that is not out yet.
     """
     paths: dict[str, list[Any]] = {}
+    if any(isinstance(line, OfAllPaths) for lines in files.values() for line in lines):
+        named = sorted({line.path for lines in files.values() for line in lines if isinstance(line, Event)})
+        paths = {path: [] for path in named}
     # what stands in a node's file is out from the first event that has no cause ahead of it
     done = dict.fromkeys(files, 0)
     chains = _chains(files)
@@ -304,6 +356,11 @@ def _go_on(chain: list[str], files: Files, done: dict[str, int], paths: dict[str
                     paths[path].append(line)
                 else:
                     paths[path] = [line]
+            elif isinstance(line, OfAllPaths):
+                if line.cause and not _are_out(line.cause, name, place, done):
+                    break
+                for path in _concerned(line, paths):
+                    paths[path].append(line)
             place += 1
         progress = progress or place > first
         done[name] = place
@@ -311,6 +368,14 @@ def _go_on(chain: list[str], files: Files, done: dict[str, int], paths: dict[str
             return progress
         del chain[0]
     return progress
+
+
+def _concerned(line: OfAllPaths, paths: Iterable[str]) -> Iterable[str]:
+    """Those of the paths that lie in the line's slots: a path's slot is its xxh3_64, modulo their number."""
+    if line.slots is None:
+        return paths
+    slots = frozenset(line.slots)
+    return [path for path in paths if xxhash.xxh3_64_intdigest(path.encode()) % line.total_slots in slots]
 
 
 def _are_out(causes: Sequence[str], own: str, place: int, done: dict[str, int]) -> bool:

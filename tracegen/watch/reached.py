@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tracegen.watch import events
-from tracegen.watch.events import Event, Files
+from tracegen.watch.events import Event, Files, OfAllPaths
 
 Reached = tuple[str, ...]
 """An action, the values of its branch fields in the order of spec/register.toml, and the class of the state before."""
@@ -18,10 +18,12 @@ NONE, OWN, OTHER = "none", "own", "other"
 
 def reached_in(files: Files) -> frozenset[Reached]:
     """All tuples of a run."""
-    return frozenset(reached(line) for lines in files.values() for line in lines if isinstance(line, Event))
+    return frozenset(
+        reached(line) for lines in files.values() for line in lines if isinstance(line, Event | OfAllPaths)
+    )
 
 
-def reached(event: Event) -> Reached:
+def reached(event: Event | OfAllPaths) -> Reached:
     kind = type(event)
     return kind.__name__, *_CLASSES[kind](event)
 
@@ -84,6 +86,12 @@ _CLASSES: Final[dict[type, Callable[[Any], Reached]]] = {
     events.Adopt: lambda event: ("deleted" if event.deleted else "kept", *_found(event, _owner(event))),
     events.Collect: lambda event: (_said(event.was_settled), *_found(event, event.node)),
     events.Floor: lambda event: (_whose(event.ballot, event.node), _age(event.generation)),
+    events.Lose: lambda event: (),
+    events.Meet: lambda event: (),
+    events.Gather: lambda event: (),
+    events.Tell: lambda event: (),
+    events.Back: lambda event: (),
+    events.Rejoin: lambda event: (_whose(event.accepted, event.node), _age(event.generation)),
     events.Refuse: lambda event: (event.step, *_found(event, _owner(event))),
     events.Acknowledge: lambda event: (event.outcome, _age(event.generation)),
     events.Report: lambda event: _found(event, event.node),

@@ -1,8 +1,9 @@
 """Replays a run's traces through the rules of spec/tla/RegisterTrace.tla, in Python, event by event.
 
 Written from the spec alone, with its names, and without the server's code: each rule is the spec's conjunct, and its
-text is what a violation says. Beside it: causes.py, and tiering.py for what is done with the archive. TLC judges a
-sample of what this judges, and everything that it refuses; a test holds the two against each other.
+text is what a violation says. Beside it: causes.py, tiering.py for what is done with the archive, lost.py for nodes on
+another disk. TLC judges a sample of what this judges, and everything that it refuses; a test holds the two against
+each other.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from tracegen.watch import events
 from tracegen.watch.causes import Begins, Causes
 from tracegen.watch.events import Files
 from tracegen.watch.heads import NO_HEAD, TOLD, Head, apply, makes, names, outcome_of, vacant
+from tracegen.watch.lost import Lost
 from tracegen.watch.tiering import Tiering
 
 
@@ -54,8 +56,9 @@ def _nodes(files: Files) -> tuple[str, ...]:
 
 
 def _first_violation(path: str, behaviour: Sequence[Any], files: Files, nodes: Sequence[str]) -> Violation | None:
-    register = Register(*_parameters(behaviour, nodes))
-    replay = register.actions() | Tiering(register).actions()
+    register = Register(*_parameters(behaviour, nodes), nodes)
+    tiering = Tiering(register)
+    replay = register.actions() | tiering.actions() | Lost(register, tiering).actions()
     causes = Causes(path, files)
     begins = Begins()
     for position, event in enumerate(behaviour, start=1):
@@ -87,8 +90,8 @@ def _is_claiming(ballot: Any) -> bool:
 # -- the register
 
 Reply = tuple[Any, Any, Head]
-Told = tuple[Any, Any]
-"""accepted, and promised if nothing is accepted"""
+Told = tuple[Any, Any, int]
+"""accepted; and, if nothing is, promised, and how many generations were"""
 NO_REPLY: Final[Reply] = (_NONE, _NONE, NO_HEAD)
 Action = Callable[[Any], str]
 
@@ -96,7 +99,8 @@ Action = Callable[[Any], str]
 class Register:
     """The variables of Register.tla for one path, and its actions; each says which rule is broken, if one is."""
 
-    def __init__(self, replicas: tuple[str, ...], preferred: str, write_quorum: int) -> None:
+    def __init__(self, replicas: tuple[str, ...], preferred: str, write_quorum: int, nodes: Sequence[str] = ()) -> None:
+        self.nodes = frozenset(nodes)
         self.replicas = frozenset(replicas)
         self.preferred = preferred
         self.write_quorum = write_quorum
@@ -108,6 +112,10 @@ class Register:
         self.unanswered: dict[Any, str] = {}
         self.reply: dict[str, dict[str, Reply]] = {}
         self.reads: dict[str, dict[str, tuple[Told, ...]]] = {}
+        self.lost: set[str] = set()
+        """the nodes whose life is not their first"""
+        self.met: dict[str, set[str]] = {}
+        """node that is behind -> who has met it"""
 
     def actions(self) -> dict[type, Action]:
         return {
@@ -137,6 +145,10 @@ class Register:
             return "~Claiming(b)"
         if not ballot > self.used.get(event.node, _NONE):
             return "b > used[c]"
+        if ballot in self.proposed:
+            return "b \\notin DOMAIN proposed"
+        if event.node in self.met and not self.met_all(event.node):
+            return "disk[c].behind => MetAll(c)"
         self.used[event.node] = ballot
         return ""
 
@@ -187,6 +199,8 @@ class Register:
             return "c = group.preferred"
         if not (_is_claiming(ballot) and ballot[1] == node):
             return "Claiming(b) /\\ Owner(b) = c"
+        if node in self.lost:
+            return "disk[c].life = 1"
         if self.state.get(node, NO_REPLY)[0]:
             return "promised[c] = None"
         highest = max(ballot, self.used.get(node, _NONE))
@@ -240,7 +254,7 @@ class Register:
         if len(members) < max(self.write_quorum, self.read_quorum):
             return "Cardinality(counted) >= Max(group.writeQuorum, ReadQuorum)"
         for replica in event.counted:
-            if all(own != accepted for own, _ in told[replica]):
+            if all(own != accepted for own, *_ in told[replica]):
                 return "\\A r \\in counted : \\E told \\in reads[q][r] : told.accepted = b"
         return ""
 
@@ -251,14 +265,14 @@ class Register:
             return wrong
         node, ballot = event.node, event.ballot or _NONE
         promised, accepted, head = self.state.get(node, NO_REPLY)
-        if node not in self.replicas:
-            return "r \\in group.replicas"
-        if not ballot or ballot > self.used.get(ballot[1], _NONE):
-            return "b <= used[Owner(b)]"
+        if not self.may_vote(node):
+            return "MayVote(r)"
+        if not ballot or (ballot > self.used.get(ballot[1], _NONE) and ballot[1] not in self.lost):
+            return "b <= used[Owner(b)] \\/ disk[Owner(b)].life > 1"
         if not ballot > promised:
             return "b > promised[r]"
         self.state[node] = state = (ballot, accepted, head)
-        self.reply.setdefault(ballot[1], {})[node] = state
+        self._replied(node, ballot, state)
         return ""
 
     def accept(self, event: events.Accept) -> str:
@@ -274,12 +288,12 @@ class Register:
             return f"Accept_generation, _etag, _deleted, _versions(e) = proposed[..].head: {head[:TOLD]}"
         if event.write_id != (head[-1][-1] if head[-1] else None):
             return "Accept_write_id(e) = LastWrite(proposed[..].head)"
-        if node not in self.replicas:
-            return "r \\in group.replicas"
+        if not self.may_vote(node):
+            return "MayVote(r)"
         if not ballot >= self.state.get(node, NO_REPLY)[0]:
             return "b >= promised[r]"
         self.state[node] = state = (max(ballot, following), ballot, head)
-        self.reply.setdefault(ballot[1], {})[node] = state
+        self._replied(node, ballot, state)
         return ""
 
     def adopt(self, event: events.Adopt) -> str:
@@ -293,8 +307,8 @@ class Register:
             return f"Adopt_generation, _etag, _deleted, _versions(e) = proposed[..].head: {head[:TOLD]}"
         if event.write_id != (head[-1][-1] if head[-1] else None):
             return "Adopt_write_id(e) = LastWrite(proposed[..].head)"
-        if node not in self.replicas:
-            return "r \\in group.replicas"
+        if not self.may_vote(node):
+            return "MayVote(r)"
         if not self.state.get(node, NO_REPLY)[0] <= ballot:
             return "promised[r] <= b"
         self.state[node] = (ballot, ballot, head)
@@ -305,8 +319,8 @@ class Register:
             return wrong
         node = event.node
         promised, accepted, head = self.state.get(node, NO_REPLY)
-        if node not in self.replicas:
-            return "r \\in group.replicas"
+        if not self.may_vote(node):
+            return "MayVote(r)"
         if not accepted:
             return "b # None"
         if head[4]:
@@ -317,7 +331,7 @@ class Register:
         for replica in event.counted:
             if replica not in told:
                 return "counted \\subseteq DOMAIN reads[q]"
-            if not any(own == accepted or (not own and at_least >= accepted) for own, at_least in told[replica]):
+            if not any(own == accepted or (not own and at_least >= accepted) for own, at_least, _ in told[replica]):
                 return "told.accepted = b \\/ (told.accepted = None /\\ told.promised >= b)"
         self.state[node] = (promised, _NONE, vacant(head[0]))
         return ""
@@ -325,8 +339,8 @@ class Register:
     def floor(self, event: events.Floor) -> str:
         node, ballot = event.node, event.ballot or _NONE
         promised, accepted, head = self.state.get(node, NO_REPLY)
-        if node not in self.replicas:
-            return "r \\in group.replicas"
+        if not self.may_vote(node):
+            return "MayVote(r)"
         if not ballot:
             return "b # None"
         if accepted:
@@ -342,8 +356,8 @@ class Register:
         if wrong := self._other_state(event):
             return wrong
         ballot, promised = event.ballot or _NONE, self.state.get(event.node, NO_REPLY)[0]
-        if event.node not in self.replicas:
-            return "r \\in group.replicas"
+        if not self.may_vote(event.node):
+            return "MayVote(r)"
         if not ballot <= promised:
             return "b <= promised[r]"
         if event.step == "accept" and not ballot < promised:
@@ -354,12 +368,16 @@ class Register:
         if wrong := self._other_state(event):
             return wrong
         node = event.node
-        if node not in self.replicas:
-            return "r \\in group.replicas"
-        promised, accepted, _ = self.state.get(node, NO_REPLY)
-        told = self.reads.setdefault(event.read, {})
-        told[node] = (*told.get(node, ()), (accepted, _NONE if accepted else promised))
+        if not self.may_vote(node):
+            return "MayVote(r)"
+        self.tell(node, event.read)
         return ""
+
+    def tell(self, node: str, read: str) -> None:
+        """A replica tells a read what it has (Told)."""
+        promised, accepted, head = self.state.get(node, NO_REPLY)
+        told = self.reads.setdefault(read, {})
+        told[node] = (*told.get(node, ()), (accepted, _NONE, 0) if accepted else (_NONE, promised, head[0]))
 
     def restart(self, event: events.Restart) -> str:
         promised, accepted, head = self.state.get(event.node, NO_REPLY)
@@ -372,6 +390,20 @@ class Register:
             return f"Restart_generation, _etag, _deleted, _versions(e) = Shown(..): {shown[:TOLD]}"
         self.reply.pop(event.node, None)
         return ""
+
+    # -- nodes on another disk
+
+    def may_vote(self, node: str) -> bool:
+        """Is it a replica that has not lost what it should have?"""
+        return node in self.replicas and node not in self.met
+
+    def met_all(self, node: str) -> bool:
+        """Have all others dropped what this node told them in its life before?"""
+        return self.met[node] == self.nodes - {node}
+
+    def _replied(self, node: str, ballot: Any, state: Reply) -> None:
+        if ballot <= self.used.get(ballot[1], _NONE):  # else its coordinator lost its disk since it asked
+            self.reply.setdefault(ballot[1], {})[node] = state
 
     def head_of(self, node: str) -> Head:
         """The head that a replica has accepted."""

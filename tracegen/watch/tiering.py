@@ -56,6 +56,11 @@ class Tiering:
         self.sent: set[int] = set()
         self.said: set[tuple[int, bool]] = set()
 
+    def forget_all(self, node: str) -> None:
+        """The node's disk is lost, and what was on record there with it (ForgetAll)."""
+        for known in (self.looked, self.shipping, self.knows, self.record):
+            known.pop(node, None)
+
     def actions(self) -> dict[type, Action]:
         return {
             events.Restart: self.restart,

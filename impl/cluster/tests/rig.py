@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 
+from impl.cluster import wire
 from impl.cluster.link import LinkCounters
 from impl.cluster.liveness import Liveness
 from impl.cluster.lives import Lives
@@ -55,6 +56,9 @@ class RegistersDouble:
 
     def told(self, told: Told) -> None:
         self.told_of.append(told)
+
+    async def known(self, asked: wire.Known) -> wire.KnownPage:
+        return wire.KnownPage("", [], None, [])
 
     def failure(self, error: AmberioError) -> Failure:
         return Failure("not_found" if isinstance(error, NeverWritten) else "io_error", str(error))

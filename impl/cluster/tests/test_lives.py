@@ -87,16 +87,16 @@ def test_a_later_life_may_link_but_is_only_learnt_by_meeting() -> None:
             assert answerer.lives == {"n1": 1}
             met = []
 
-            def on_meet(node: str, life: int, cause: str) -> str:
+            def on_meet(node: str, cause: str, slots: tuple[int, ...] | None) -> str:
                 assert answerer.lives == {"n1": 2} and answering.left == [("n1", 2)], "durable, and left, by now"
-                met.append((node, life, cause))
+                met.append((node, cause, slots))
                 return "n2.1.9"
 
             answering.server.on_meet = on_meet
-            assert await peers.meet("n2", 2, "n1.1048577.3", 5.0) == "n2.1.9"
+            assert await peers.meet("n2", 2, "n1.1048577.3", None, 5.0) == "n2.1.9"
             answering.left.clear()
-            assert await peers.meet("n2", 2, "n1.1048577.3", 5.0) == "n2.1.9", "to meet again does no harm"
-            assert met == [("n1", 2, "n1.1048577.3")] * 2 and is_up(peers)
+            assert await peers.meet("n2", 2, "n1.1048577.3", None, 5.0) == "n2.1.9", "to meet again does no harm"
+            assert met == [("n1", "n1.1048577.3", None)] * 2 and is_up(peers)
 
     tell(story())
 
@@ -112,11 +112,11 @@ def test_whoever_meets_a_node_hears_no_more_of_its_earlier_lives() -> None:
             later.open()
             await until(lambda: is_up(later))
             assert is_up(earlier)
-            await later.meet("n2", 2, "", 5.0)
+            await later.meet("n2", 2, "", None, 5.0)
             await until(lambda: not is_up(earlier))
             assert is_up(later)
             with pytest.raises(PeerError):
-                await earlier.meet("n2", 1, "", 0.5)
+                await earlier.meet("n2", 1, "", None, 0.5)
             await later.close()
 
     tell(story())
@@ -145,7 +145,7 @@ def test_the_unborn_may_ask_which_life_is_known_and_nothing_else() -> None:
             with pytest.raises(PeerError):
                 await peers._control["n2"].converse(Kind.DIGESTS, b"", 5.0)
             with pytest.raises(PeerError):
-                await peers.meet("n2", 5, "", 5.0)
+                await peers.meet("n2", 5, "", None, 5.0)
             assert answering.known.lives == {"n1": 4}
 
     tell(story())

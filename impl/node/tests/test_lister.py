@@ -20,6 +20,8 @@ PATHS = st.lists(st.sampled_from("!./0ab/é\U0010ffff"), min_size=1, max_size=4)
 class OneStore:
     """A store of one node, as `RegisterStore.scan` has it."""
 
+    behind: frozenset[int] = frozenset()
+
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = sorted(set(paths), key=str.encode)
 

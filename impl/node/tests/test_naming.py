@@ -78,7 +78,7 @@ async def node(directory: Path) -> AsyncIterator[Node]:
         others = Others(parts)
 
         naming = Naming(store, parts, cast(Uploads, others), lambda path: (SLOT, GROUP), RealClock(), HONEST)
-        replica = Replica(store, Remembering(), naming, lambda path: SLOT, HONEST)
+        replica = Replica(store, Remembering(), naming, SLOT + 1, HONEST)
         yield Node(store, parts, others, replica)
         await replica.close()
         await parts.close()

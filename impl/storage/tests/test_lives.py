@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from impl.model import NO_BALLOT, VIRGIN, Ballot, Register, slot_of, vacant
+from impl.model import NO_BALLOT, TOTAL_SLOTS, VIRGIN, Ballot, Register, slot_of, vacant
+from impl.protocol import events
 from impl.storage.lives import INCARNATIONS, next_incarnation
 from impl.storage.registers import RegisterStore
 from impl.storage.tests.rig import Remembering, accepting, opened
@@ -71,7 +72,8 @@ def test_a_slot_that_is_caught_up_promises_no_less_than_was_promised_before(
             if is_read_before:
                 assert await store.read(other_of(slot)) == VIRGIN
             for promised in (floor, lower):
-                await store.caught_up({slot: Register(Ballot(promised, "n2"), NO_BALLOT, vacant(4))})
+                floors = {slot: Register(Ballot(promised, "n2"), NO_BALLOT, vacant(4))}
+                await store.caught_up(floors, events.Back(read="q", counted=(), slots=(slot,), total_slots=TOTAL_SLOTS))
             assert store.behind == {slot + 1}
             assert await store.read(other_of(slot)) == expected
             assert (await store.read("lost")).accepted == Ballot(20, "n1"), "a path that has a row is as it was"

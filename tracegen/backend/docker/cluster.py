@@ -231,11 +231,10 @@ class DockerCluster:
         await asyncio.to_thread(one.limit_memory, UNLIMITED_BYTES)
         one.end_is_wanted = one.is_gone()
 
-    async def lose_disk(self, node: str) -> None:
-        """Put an empty disk in the place of a node's that is gone."""
+    async def lose_disk(self, node: str) -> int:
         if not self._nodes[node].is_gone():
             raise HarnessError(f"{node} is not gone: its disk cannot be replaced")
-        await self._nodes[node].machine.ask("wipe")
+        return int(await self._nodes[node].machine.ask("wipe"))
 
     # -- how it begins and ends
 

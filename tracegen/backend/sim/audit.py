@@ -8,7 +8,7 @@ may let go of it.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Final
 
@@ -55,7 +55,7 @@ def audit(
                 problems.append(f"{node} has accepted a head of {path} and not its part {lacking[0][:12]}")
     for path, digest, slot in _uploading(heads, len(table), write_quorum):
         holders = [node for node in table[slot] if digest in stored[node]]
-        if len(holders) < write_quorum:
+        if len(holders) + _replaced(disks, table[slot], holders) < write_quorum:
             on = ", ".join(holders) or "no disk"
             problems.append(f"the upload {path} names the part {digest[:12]}, which is on {on}; not on {write_quorum}")
     return problems
@@ -76,12 +76,17 @@ def unstored(
     for begin in range(0, len(body), PART_BYTES):
         digest = hashlib.sha256(body[begin : begin + PART_BYTES]).hexdigest()
         holders = [node for node, disk in disks.items() if disk.is_durable(digest)]
-        if len(holders) < write_quorum and not is_archived(digest):
+        if len(holders) + _replaced(disks, disks, holders) < write_quorum and not is_archived(digest):
             on = ", ".join(holders) or "no disk"
             problems.append(
                 f"the write of {target} was acknowledged with its part {digest[:12]} on {on}; not on {write_quorum}"
             )
     return problems
+
+
+def _replaced(disks: Mapping[str, SimDisk | SimDisks], nodes: Iterable[str], holders: Sequence[str]) -> int:
+    """How many others of these nodes lost their disk, and so perhaps the part that is looked for."""
+    return sum(disks[node].is_replaced for node in nodes if node not in holders)
 
 
 def _digests(disk: SimDisk | SimDisks) -> dict[str, bool]:

@@ -229,6 +229,10 @@ class SimCluster:
         self._nodes[node].kill(power_cut=False)
         return -signal.SIGKILL
 
+    async def lose_disk(self, node: str) -> int:
+        assert self._nodes[node].owner is None, f"{node} has its disk in use"
+        return self._disks[node].empty()
+
     async def cut_power(self, node: str) -> int:
         return self._nodes[node].kill(power_cut=True)
 

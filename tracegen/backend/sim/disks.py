@@ -39,6 +39,15 @@ class SimDisks:
         """The machine has no power: how many writes were not synced."""
         return sum(disk.cut_power() for disk in self._all)
 
+    def empty(self) -> int:
+        """Empty ones take the place of all; how many files were lost."""
+        return sum(disk.empty() for disk in self._all)
+
+    @property
+    def is_replaced(self) -> bool:
+        """Was any of them lost?"""
+        return any(disk.is_replaced for disk in self._all)
+
     def let_go(self) -> None:
         """The process that had files open is gone."""
         for disk in self._all:

@@ -74,6 +74,7 @@ class SimDisk:
         self.room_bytes: int | None = None
         self.is_failing = False
         self.refusals = 0
+        self.is_replaced = False
         self.session = 0
         self.delay_s = self.jitter_s = 0.0
         self.slowed = 0
@@ -113,6 +114,14 @@ class SimDisk:
         for file in self._files.values():
             file.lose(self._draw)
         return unsynced
+
+    def empty(self) -> int:
+        """An empty disk takes its place; how many files were lost."""
+        self.let_go()
+        lost = len(self._files)
+        self._files.clear()
+        self.is_replaced = True
+        return lost
 
     def let_go(self) -> None:
         """The process that had files open is gone; what it wrote is there."""
