@@ -32,8 +32,8 @@ MACHINE_NEMESES: Final = (
     "half_open",
 )
 """What befalls a node's machine, which not every backend has under its hand (`backend/choice.py`)."""
-CONTAINER_NEMESES: Final = ("memory_limit",)
-"""What takes a kernel that counts what a node uses."""
+CONTAINER_NEMESES: Final = ("memory_limit", "loss")
+"""What takes a kernel that counts what a node uses, and that has its packets in hand."""
 ARCHIVE_NEMESES: Final = (
     "archive_down",
     "archive_slow",
@@ -139,7 +139,7 @@ class FaultSpec:
     without a word.
     when = mid_write: wait for a write that the target coordinates, then strike while it runs.
     room_bytes: what is left on the disk when it fills up, or of the memory. skew_ms: by how much a clock goes wrong,
-    either way. The shares are of the frames on a mangled link.
+    either way. The shares are of the frames on a mangled link, or of packets.
     `share` is that of the requests to the archive which are hit; a late one arrives up to `late_s` after it was sent.
     """
 
@@ -347,7 +347,7 @@ ONLY_FOR: Final = {
     "when": ("kill", "pause", "restart", "power_cut", "disk_lost"),
     "room_bytes": ("disk_full", "memory_limit"),
     "skew_ms": ("clock_jump", "clock_skew"),
-    "drop_share": ("mangle",),
+    "drop_share": ("mangle", "loss"),
     "double_share": ("mangle",),
     "overtake_share": ("mangle",),
     "share": ("archive_throttle", "archive_lost_answer", "archive_cut", "archive_late"),
@@ -356,7 +356,7 @@ ONLY_FOR: Final = {
 NODES_FOR: Final = {"split": 1, "bridge": 3, "ring": 4}
 """The shapes of a partition, and how many nodes each takes at least."""
 FOR_ALL: Final = (
-    *("delay", "drop", "slow_disk", "clock_jump", "clock_skew", "mangle", "half_open"),
+    *("delay", "drop", "loss", "slow_disk", "clock_jump", "clock_skew", "mangle", "half_open"),
     *ARCHIVE_NEMESES,
 )
 

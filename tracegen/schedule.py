@@ -10,7 +10,7 @@ from typing import Final
 
 from tracegen.scenario import FaultSpec, Scenario
 
-OF_LINKS: Final = ("partition", "one_way", "flap", "delay", "drop", "mangle", "half_open")
+OF_LINKS: Final = ("partition", "one_way", "flap", "delay", "drop", "mangle", "half_open", "loss")
 """The nemeses that break what is between nodes; the others break nodes."""
 
 Link = tuple[str, str]

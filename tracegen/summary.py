@@ -28,6 +28,8 @@ def of_run(report: RunReport, injections: Sequence[Injection]) -> list[str]:
             f"{counts['unknown']:,} unknown",
         ),
     ]
+    if "links" in report.versions:
+        lines.append(line("links", report.versions["links"]))
     if report.mutants:
         lines.append(line("mutants", f"{', '.join(report.mutants)}: broken on purpose"))
     titles = ["faults", *[""] * len(injections)]

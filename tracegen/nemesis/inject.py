@@ -28,6 +28,7 @@ from tracegen.nemesis.face import Nemesis, Scene, Seen
 from tracegen.nemesis.flap import Flap
 from tracegen.nemesis.half_open import HalfOpen
 from tracegen.nemesis.kill import Kill
+from tracegen.nemesis.loss import Loss
 from tracegen.nemesis.mangle import Mangle
 from tracegen.nemesis.memory_limit import MemoryLimit
 from tracegen.nemesis.one_way import OneWay
@@ -55,6 +56,7 @@ NEMESES: Final[dict[str, Callable[[], Nemesis]]] = {
     "bit_rot": BitRot,
     "clock_jump": ClockJump,
     "clock_skew": ClockSkew,
+    "loss": Loss,
     "memory_limit": MemoryLimit,
     "mangle": Mangle,
     "half_open": HalfOpen,

@@ -104,6 +104,17 @@ class WithMemory(Cluster, Protocol):
     async def unlimit_memory(self, node: str) -> None: ...
 
 
+class WithLossyLinks(Cluster, Protocol):
+    """Its links can lose packets."""
+
+    def lose(self, source: str, target: str, share: float) -> None:
+        """Lose this share of what the first node sends to the second, until the wire is opened."""
+
+    def lost_packets(self, source: str, target: str) -> int:
+        """How many were lost since then."""
+        ...
+
+
 class SimulatedCluster(WithClocks, WithPower, Protocol):
     """A cluster in which nothing is out of reach."""
 
@@ -144,6 +155,11 @@ def with_power(scene: Scene) -> WithPower:
 def with_memory(scene: Scene) -> WithMemory:
     """The scene's cluster, whose memory can be limited."""
     return cast(WithMemory, _able(scene, "limit_memory"))
+
+
+def with_lossy_links(scene: Scene) -> WithLossyLinks:
+    """The scene's cluster, whose links can lose packets."""
+    return cast(WithLossyLinks, _able(scene, "lose"))
 
 
 def _able(scene: Scene, method: str) -> Cluster:

@@ -11,6 +11,8 @@ from tracegen.schedule import OF_LINKS
 CROSSED_SHARE: Final = 0.6
 QUIET_S: Final = 1.0
 """Between the end of one fault and the beginning of another one of the same sort, so that they can be told apart."""
+APART: Final = ({"loss", "delay"}, {"loss", "drop"})
+"""What no cluster can have in one run: links either have the kernel's filters, or the harness's proxies."""
 MUTANTS: Final = "mutants"
 """The group of scenarios that are made for one broken rule."""
 
@@ -39,6 +41,8 @@ def may_join(fault: FaultSpec, base: Scenario) -> bool:
     if fault.nemesis in ARCHIVE_NEMESES:
         is_late = fault.nemesis == "archive_late" and fault.late_s >= base.archive.request_life_s
         has_all = has_all and base.archive.kind == "s3" and not is_late
+    if any({fault.nemesis, other.nemesis} in APART for other in base.faults):
+        return False
     return has_all and fault.ends_s <= base.duration_s and all(may_meet(fault, other) for other in base.faults)
 
 

@@ -93,6 +93,7 @@ FAULTS = [
     planned("one_way", how="stall", direction="out"),
     planned("one_way", how="stall", direction="in"),
     planned("flap", for_s=2.0, how="reset"),
+    planned("loss", for_s=2.0, drop_share=0.3),
     planned("disk_full"),
     planned("clock_jump", for_s=2.0, skew_ms=3_600_000.0),
     planned("clock_skew", for_s=2.0, skew_ms=-60_000.0),
@@ -138,10 +139,11 @@ def nothing(*_: object) -> None:
         (planned("partition", how="reset"), (FilteredWire, "cut")),
         (planned("partition", how="stall"), (FilteredWire, "stall")),
         (planned("one_way", how="stall"), (FilteredWire, "stall")),
+        (planned("loss", drop_share=0.3), (DockerCluster, "lose")),
         (planned("disk_full"), (VolumeDisk, "leave_room")),
         (planned("clock_jump", for_s=1.0, skew_ms=3_600_000.0), (DockerCluster, "set_skew_ms")),
     ],
-    ids=["partition-reset", "partition-stall", "one_way", "disk_full", "clock_jump"],
+    ids=["partition-reset", "partition-stall", "one_way", "loss", "disk_full", "clock_jump"],
 )
 def test_a_fault_that_does_nothing_is_seen_not_to_bite(
     fault: PlannedFault, power: tuple[type, str], filtered: World, monkeypatch: pytest.MonkeyPatch

@@ -31,9 +31,13 @@ def count_packets(disk: str, peers: list[str]) -> None:
 
 def passed_bytes(disk: str, peer: str) -> int:
     """How much came from this address since it is counted."""
-    command = ["iptables", "-t", "mangle", "-nvxL", "PREROUTING"]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    return sum(int(words[1]) for words in (line.split() for line in lines) if peer in words)
+    return sum(int(words[1]) for words in _counters("mangle", "PREROUTING") if peer in words)
+
+
+def dropped_packets(disk: str, peer: str) -> int:
+    """How many of those to this address were dropped by the filter that is there now."""
+    lines = _counters("filter", "OUTPUT")
+    return sum(int(words[0]) for words in lines if peer in words and "DROP" in words)
 
 
 def fill(disk: str, room_bytes: int) -> int:
@@ -112,10 +116,9 @@ async def is_reset(disk: str, host: str, port: int, patience_s: float) -> bool:
         writer.transport.abort()
 
 
-COMMANDS: dict[str, Callable[..., Any]] = {
-    command.__name__: command
-    for command in (filter_packets, count_packets, passed_bytes, fill, unfill, refusal, wipe, cross, is_reset)
-}
+OF_LINKS = (filter_packets, count_packets, passed_bytes, dropped_packets, cross, is_reset)
+OF_DISKS = (fill, unfill, refusal, wipe)
+COMMANDS: dict[str, Callable[..., Any]] = {command.__name__: command for command in (*OF_LINKS, *OF_DISKS)}
 
 
 def _iptables_restore(table: str, rules: list[str]) -> None:
@@ -124,6 +127,13 @@ def _iptables_restore(table: str, rules: list[str]) -> None:
     ended = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     if ended.returncode:
         raise OSError(f"iptables-restore: {ended.stderr.strip()}")
+
+
+def _counters(table: str, chain: str) -> list[list[str]]:
+    """The words of a rule's line: packets, bytes, what becomes of them, and the rest."""
+    command = ["iptables", "-t", table, "-nvxL", chain]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line.split() for line in lines]
 
 
 def _filler(disk: str) -> Path:

@@ -76,6 +76,7 @@ class DockerCluster:
         self._s3: S3Behind | None = None
         self._nodes: dict[str, NodeContainer] = {}
         self._powered: dict[str, PoweredDisk] = {}
+        self._packets = PacketFilter({})
         self._clocks: dict[str, NodeClock] = {}
         self._disks: dict[str, VolumeDisk] = {}
         self._memory_met: dict[str, int] = {}
@@ -111,6 +112,7 @@ class DockerCluster:
         starting = [asyncio.to_thread(self._start_machine, one, network) for one in self._nodes.values()]
         await asyncio.gather(*starting, self._start_archive(network))
         await asyncio.gather(*(one.machine.until_up() for one in self._nodes.values()))
+        self._packets = PacketFilter({node: one.machine for node, one in self._nodes.items()})
         await self._join(network)
         secret = random.SystemRandom().randbytes(16).hex()
         for node in self.nodes:
@@ -213,6 +215,14 @@ class DockerCluster:
     async def stamped_skew_ms(self, node: str) -> float | None:
         return await told_skew_ms(self.connection(node))
 
+    def lose(self, source: str, target: str, share: float) -> None:
+        if self._proxies:
+            raise HarnessError("links through the harness's proxies lose no packets; use loss without delay and drop")
+        self._packets.lose(source, target, share)
+
+    def lost_packets(self, source: str, target: str) -> int:
+        return self._packets.lost_packets(source, target)
+
     async def limit_memory(self, node: str, room_bytes: int) -> None:
         one = self._nodes[node]
         own_bytes, self._memory_met[node] = await asyncio.to_thread(one.memory)
@@ -264,7 +274,7 @@ class DockerCluster:
 
     async def _join(self, network: Network) -> None:
         """Make the ways between nodes."""
-        packets = PacketFilter({node: one.machine for node, one in self._nodes.items()})
+        packets = self._packets
         pairs = [(a, b) for a in self.nodes for b in self.nodes if a != b]
         if not self._nemeses & set(NEEDS_PROXY):
             packets.count()

@@ -6,6 +6,7 @@ where none can be pulled it is made from Debian's packages by `ci/docker-base`, 
     python -m tracegen.backend.docker.images [TAG]    # for people: build the node's image, as TAG
 """
 
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -27,6 +28,7 @@ FROM_DEBIAN: Final = "amberio-base:bookworm"
 BASE_VARIABLE: Final = "AMBERIO_BASE_IMAGE"
 NODE: Final = "Dockerfile"
 RIG: Final = "tracegen/backend/docker/Rig.Dockerfile"
+LOCK: Final = CHECKOUT / "build" / "images.lock"
 RIG_ROOTS: Final = ("moto[s3]", "flask", "flask-cors", "msgspec")
 BUILD_S: Final = 900
 _PLATFORMS: Final = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -47,9 +49,12 @@ def images(client: "DockerClient", say: Say) -> Images:
     """Those of this checkout; built if they are not there, which takes a minute or two. Raises HarnessError."""
     if not (CHECKOUT / NODE).is_file():
         raise HarnessError(f"{CHECKOUT} has no {NODE}: images are built from a checkout; clone the repository")
-    base = _base(client, say)
-    node = _built(client, NODE, "node", {"BASE_IMAGE": base}, ("impl",), say)
-    rig = _built(client, RIG, "rig", {"BASE_IMAGE": base, "NODE_IMAGE": node}, RIG_ROOTS, say)
+    LOCK.parent.mkdir(exist_ok=True)
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of several who want them one builds, and the others wait
+        base = _base(client, say)
+        node = _built(client, NODE, "node", {"BASE_IMAGE": base}, ("impl",), say)
+        rig = _built(client, RIG, "rig", {"BASE_IMAGE": base, "NODE_IMAGE": node}, RIG_ROOTS, say)
     with understood():
         return Images(node, rig, str(client.images.get(node).id))
 

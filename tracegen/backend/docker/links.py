@@ -22,6 +22,7 @@ class PacketFilter:
         self._machines = machines
         self.cut: set[tuple[str, str]] = set()
         self.stalled: set[tuple[str, str]] = set()
+        self.lossy: dict[tuple[str, str], float] = {}
 
     def count(self) -> None:
         """Have each machine count what comes from the others."""
@@ -39,12 +40,23 @@ class PacketFilter:
         for source, target in sorted(self.stalled):
             if source == node:
                 rules.append(f"-A OUTPUT -d {self._machines[target].host} -j DROP")
+        for (source, target), share in sorted(self.lossy.items()):
+            if source == node:
+                chance = f"-m statistic --mode random --probability {share:.4f}"
+                rules.append(f"-A OUTPUT -d {self._machines[target].host} {chance} -j DROP")
         for source, target in sorted(self.cut):
             if source == node:
                 rules.append(f"-A OUTPUT -d {self._machines[target].host} -p tcp --dport {NODE_PORT} {_RESET}")
             if target == node:
                 rules.append(f"-A OUTPUT -d {self._machines[source].host} -p tcp --sport {NODE_PORT} {_RESET}")
         return rules
+
+    def lose(self, source: str, target: str, share: float) -> None:
+        self.lossy[source, target] = share
+        self.apply(source)
+
+    def lost_packets(self, source: str, target: str) -> int:
+        return int(self._machines[source].tell("dropped_packets", self._machines[target].host))
 
     def passed_bytes(self, source: str, target: str) -> int:
         return int(self._machines[target].tell("passed_bytes", self._machines[source].host))
@@ -64,6 +76,7 @@ class FilteredWire:
     def open(self) -> None:
         self._packets.cut.discard(self._link)
         self._packets.stalled.discard(self._link)
+        self._packets.lossy.pop(self._link, None)
         self._packets.apply(*self._link)
 
     def cut(self) -> None:
