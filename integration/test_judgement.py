@@ -24,7 +24,7 @@ from impl.tests import schema
 from integration.judging import BIN, MANIFEST, OF_A_LOST_DISK, ROOT, WITH_KILLS, run_of_processes, run_of_simulator
 from tracegen.guide.coverage import OF_THE_ARCHIVE
 
-SHORT: Final = str(Path(__file__).parent / "short.toml")
+JUDGED: Final = str(Path(__file__).parent / "judged.toml")
 ONE_KEY: Final = str(Path(__file__).parent / "one-key.toml")
 PATIENCE_S: Final = 400  # on a machine that does other things too
 OF_A_KIND_MAX: Final = 300  # lines that are compared with the schema
@@ -59,7 +59,7 @@ def verify(run: Path, *options: str, **environment: str) -> Said:
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_of_processes(tmp_path_factory.mktemp("honest") / "run", SHORT, seed=1)
+    return run_of_processes(tmp_path_factory.mktemp("honest") / "run", JUDGED, seed=1)
 
 
 @pytest.fixture(scope="module")
