@@ -5,10 +5,9 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impl.model import NO_BALLOT, Ballot, Register, ReplicaSet, vacant
+from impl.model import NO_BALLOT, Ballot, Head, Register, ReplicaSet, vacant
 from impl.protocol.messages import State
 from impl.protocol.rejoining import may_decide, on_rejoin
-from impl.storage.tests.rig import head
 
 NODES = ("n1", "n2", "n3", "n4", "n5")
 MINE = Ballot(10, "n1")
@@ -59,7 +58,7 @@ def _state(accepted: int) -> State:
     """Accepted in this round; in none, but so many generations were forgotten, if it is below 3."""
     if accepted < 3:
         return State(MINE, NO_BALLOT, vacant(accepted))
-    return State(MINE, Ballot(accepted, "n2"), head(accepted, b"x"))
+    return State(MINE, Ballot(accepted, "n2"), Head(accepted, False, "e", 1, "", 0, b"x", (), ()))
 
 
 @given(promises(), st.integers(0, 3), st.booleans())
