@@ -248,11 +248,11 @@ def _proposal(behaviour: Behaviour, ballot: Any) -> Entry:
 
 
 _FORGERIES: Final[list[tuple[str, str, str, str, Make]]] = [
-    ("a promise of a stranger", "Promise", "r \\in group.replicas", "Promise", of_a_stranger),
-    ("an acceptance of a stranger", "Accept", "r \\in group.replicas", "Accept", of_a_stranger),
-    ("a report of a stranger", "Report", "r \\in group.replicas", "Report", of_a_stranger),
+    ("a promise of a stranger", "Promise", "MayVote(r)", "Promise", of_a_stranger),
+    ("an acceptance of a stranger", "Accept", "MayVote(r)", "Accept", of_a_stranger),
+    ("a report of a stranger", "Report", "MayVote(r)", "Report", of_a_stranger),
     ("an acceptance below the promise", "Accept", "b >= promised[r]", "Accept", below_its_promise),
-    ("a refusal of a stranger, for no ballot", "Refuse", "r \\in group.replicas", "Refuse", for_no_ballot),
+    ("a refusal of a stranger, for no ballot", "Refuse", "MayVote(r)", "Refuse", for_no_ballot),
     ("a refusal of what is not promised", "Refuse", "b <= promised[r]", "Refuse", of_what_is_not_promised),
     (
         "a refusal to accept what is promised",

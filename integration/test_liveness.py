@@ -25,6 +25,13 @@ class Scattered(Nodes):
         nowhere = f"127.0.0.1:{free_ports(1)[0]}"
         self.routes = {"n1": {"n2": nowhere}, "n2": {"n1": nowhere}}
 
+    def start(self, *nodes: str) -> None:
+        """They cannot ask each other whether their disks are new, so that is said."""
+        for node in nodes or self.names:
+            if not self.disk(node).exists():
+                subprocess.run([*self.command(node), "--init"], check=True, timeout=60)
+        super().start(*nodes)
+
     def _reaches_others(self, node: str) -> bool:
         return seen_from(self, node, "n3") == "healthy"
 

@@ -137,11 +137,16 @@ def _settle_by_content(known: Known) -> None:
         if operation.kind == "put" and operation.sha256 is not None:
             by_body[operation.sha256].append(operation)
     unique = {sha256 for sha256, candidates in by_body.items() if len(candidates) == 1}
+    copy = min((each for each in known.spare if each.kind == "copy"), key=_invoked_us, default=None)
     for number in sorted(known.generations):
         generation = known.generations[number]
         if generation.begun is not None or generation.deleted is not False or generation.sha256 is None:
             continue
-        if candidates := by_body.get(generation.sha256):
+        candidates = by_body.get(generation.sha256)
+        if candidates and copy is not None:
+            # that put may have made an earlier generation, of which this one is a copy: then both are needed yet
+            generation.begun = min(candidates[-1], copy, key=_invoked_us)
+        elif candidates:
             generation.begun = candidates.pop()
             generation.maker = generation.begun if generation.sha256 in unique else None
             known.spare.remove(generation.begun)
