@@ -91,7 +91,7 @@ class Lister:
                 return Listing(items, None)
             after = horizon.decode()
             if not with_system and after.startswith(SYSTEM_START):
-                after = _SYSTEM_END
+                after = max(after, _SYSTEM_END, key=str.encode)  # never back
 
     async def _scan(self, prefix: str, after: str | None, limit: int, with_older: bool) -> dict[str, _Answer]:
         """The rows of enough nodes that every slot has its quorums among them."""
