@@ -70,7 +70,13 @@ def parts(nodes: Nodes, node: str) -> set[Path]:
 
 
 def repair(nodes: Nodes, node: str, slot: int, **asked: object) -> Reply:
-    return signed(nodes, node, "POST", f"/internal/v1/slots/{slot}/heal/repair", json.dumps(asked).encode())
+    """Ask until it can: a node that was just started reaches others, and is dialled by them a moment later."""
+    end_s = time.monotonic() + 20
+    while True:
+        reply = signed(nodes, node, "POST", f"/internal/v1/slots/{slot}/heal/repair", json.dumps(asked).encode())
+        if reply.status < 500 or time.monotonic() > end_s:
+            return reply
+        time.sleep(0.05)
 
 
 def change_without(nodes: Nodes, away: str, prefix: str, count: int) -> list[str]:
