@@ -134,7 +134,7 @@ def test_every_invariant_of_the_register_has_a_twin_that_breaks_it() -> None:
 
 def test_every_model_of_the_register_checks_every_invariant() -> None:
     models = [bounded.checks for bounded in REGISTER.models if not bounded.name.startswith("commute")]
-    assert len(models) == 14 and len(set(models)) == 1
+    assert len(models) == 15 and len(set(models)) == 1
 
 
 def test_the_models_of_commuting_events_check_just_that() -> None:

@@ -59,6 +59,9 @@ DuelNext ==
     \/ \E c \in Coordinators, b \in DOMAIN proposed, counted \in Enough(WriteQuorum) : MCAcknowledge(c, b, counted)
     \/ \E r \in Replicas, b \in Ballots : MCPromise(r, b)
     \/ \E r \in Replicas, b \in DOMAIN proposed : MCAccept(r, b)
+    \/ \E q \in ReadIds : MCReadBegins(q) \/ \E r \in Replicas : MCReport(r, q)
+    \/ \E q \in ReadIds, b \in {None} \cup DOMAIN proposed, counted \in Enough(Max(WriteQuorum, ReadQuorum)) :
+           MCRead(q, counted, b)
 
 DuelSpec == MCInit /\ [][DuelNext \/ ComesBack]_allVars
 ForgottenSpec == HealInit /\ [][HealNext \/ ComesBack]_allVars
@@ -67,6 +70,7 @@ ForgottenSpec == HealInit /\ [][HealNext \/ ComesBack]_allVars
 (* The ballots of a node that claims and loses its disk, and of another one that writes. *)
 LostBallots == { Ballot(1, 2), Ballot(2, 1) }
 DuelBallots == { Ballot(1, 1), Ballot(1, 2), Ballot(1, 3) }
+LostReadBallots == { Ballot(1, 1), Ballot(1, 2) }
 TwoPuts == { Plain("put", 1, 1), Plain("put", 2, 2) }
 OneOfEach == { Plain("put", 1, 1), Plain("read", NoWrite, NoEtag) }
 =============================================================================
